@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+# The commands of vdpa-persist; each is a script in harness/.
+
+BASE ?= linux-6.1.y
+FLAVOUR ?= fast
+export BASE BASE_TREE ACCEL
+
+.PHONY: help demo test tree kernel vm series refresh bench clean
+help:
+	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
+	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
+	@echo 'make tree       the git tree of the base kernel with the series applied'
+	@echo 'make kernel     build its kernel (FLAVOUR=fast or debug)'
+	@echo 'make vm         a shell in a virtual machine with this kernel, or CMD="..."'
+	@echo 'make series     the series as mbox files for git am and b4, in out/'
+	@echo 'make refresh    take commits made in the tree back into patches/'
+	@echo 'make bench      the measurements, as tables and plots'
+	@echo 'make clean      remove build/ and out/'
+	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
+
+demo bench: kernel
+	@harness/$@.sh
+
+test series:
+	@harness/$@.sh
+
+tree refresh:
+	@harness/$@.sh
+
+kernel: tree
+	@harness/kernel.sh $(FLAVOUR)
+
+vm: kernel
+	@harness/vm.sh --flavour $(FLAVOUR) -- $(if $(CMD),'$(subst ','\'',$(value CMD))')
+
+clean:
+	rm -rf build out

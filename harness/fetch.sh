@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Fetch Debian's source package of the base kernel, print the tarball's path.
+
+. "$(dirname "$0")/lib.sh"
+
+package=$(base_key package)
+version=$(base_key version)
+source=$build/source
+tarball=$source/$(base_key tarball)
+
+if [ -e "$source/version" ]; then
+	echo "$tarball"
+	exit
+fi
+
+need dpkg-deb:dpkg xz:xz-utils
+command -v apt-get >/dev/null ||
+	die "$package comes from Debian's archive, which needs apt-get (or set BASE_TREE)"
+
+offered()
+{
+	apt-cache madison "$package" 2>/dev/null | awk -F ' *[|] *' '{ print $2 }'
+}
+
+if ! offered | grep -qxF "$version"; then
+	step "asking Debian's archive for $package"
+	logged apt-update as_root apt-get -q update
+fi
+if ! offered | grep -qxF "$version"; then
+	newest=$(offered | sort -V | tail -n 1)
+	[ -n "$newest" ] || die "Debian's archive offers no $package (see $log/apt-update.log)"
+	step "NOTE: $package $version is gone from the archive, taking $newest"
+	version=$newest
+fi
+
+# apt downloads as a user of its own, which has to be able to write here
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+chmod 755 "$tmp"
+if [ "$(id -u)" = 0 ] && id _apt >/dev/null 2>&1; then
+	chown _apt "$tmp"
+fi
+
+step "fetching $package $version"
+cd "$tmp"
+logged fetch apt-get -q download "$package=$version"
+sha256=$(sha256sum ./*.deb | cut -d' ' -f1)
+if [ "$version" = "$(base_key version)" ] && [ "$sha256" != "$(base_key sha256)" ]; then
+	die "$package $version is not the file that patches/$base/base names: $sha256"
+fi
+mkdir -p "$source"
+dpkg-deb -x ./*.deb "$source"
+[ -e "$tarball" ] || die "$package $version has no $(base_key tarball)"
+echo "$sha256  $package $version" >"$source/sha256"
+echo "$version" >"$source/version"
+echo "$tarball"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+# Shared by the scripts of the harness; each of them sources it first.
+#
+# BASE       which of patches/* to work on
+# BASE_TREE  a kernel git tree to use instead of the source that Debian ships;
+#            what is made from it is kept apart, in build/<base>-own
+
+set -euo pipefail
+umask 022
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+base=${BASE:-linux-6.1.y}
+patches=$top/patches/$base
+name=$base${BASE_TREE:+-own}
+build=$top/build/$name
+out=$top/out/$name
+tree=$build/tree
+log=$build/log
+jobs=$(nproc)
+: "${STARTED:=$(date +%s)}"
+export STARTED
+
+step()
+{
+	printf '[%4ds] %s\n' $(($(date +%s) - STARTED)) "$*" >&2
+}
+
+die()
+{
+	printf 'FAILED: %s\n' "$*" >&2
+	exit 1
+}
+
+# logged NAME COMMAND...: run quietly, output in a log file; one line on failure
+logged()
+{
+	local file=$log/$1.log
+
+	shift
+	mkdir -p "$log"
+	"$@" >"$file" 2>&1 </dev/null || die "${*:1:4} (see $file)"
+}
+
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo -n "$@"
+	fi
+}
+
+# need PROBE:PACKAGE...: install the packages of which the probe, a command or
+# the absolute path of a file, is not there
+need()
+{
+	local pair missing=()
+
+	for pair; do
+		case $pair in
+		/*) [ -e "${pair%%:*}" ] ;;
+		*) command -v "${pair%%:*}" >/dev/null ;;
+		esac || missing+=("${pair#*:}")
+	done
+	[ ${#missing[@]} = 0 ] && return
+	if ! command -v apt-get >/dev/null; then
+		die "please install what Debian calls: ${missing[*]}"
+	fi
+	if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+		die "no right to install; please run: apt-get install ${missing[*]}"
+	fi
+	step "installing ${missing[*]}"
+	logged apt-update as_root apt-get -q update
+	logged apt-install as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qy install --no-install-recommends "${missing[@]}"
+}
+
+# One value of patches/<base>/base
+base_key()
+{
+	sed -n "s/^$1=//p" "$patches/base"
+}
+
+# Where the kernel of a flavour is built
+obj_dir()
+{
+	case $1 in
+	fast) echo "$build/obj" ;;
+	debug) echo "$build/obj-debug" ;;
+	*) die "no such flavour: $1 (fast or debug)" ;;
+	esac
+}
+
+[ -f "$patches/base" ] || die "there is no base called $base (see patches/)"

@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Run a command, or a shell, in a virtual machine with the kernel of the tree.
+
+. "$(dirname "$0")/lib.sh"
+
+usage()
+{
+	cat <<-'EOF'
+	usage: harness/vm.sh [option]... [--] [command]...
+	  --flavour fast|debug  which kernel (fast)
+	  --unpatched           with the modules of the base instead of ours
+	  --icount              one CPU, and a clock that counts its instructions
+	  --mem SIZE            memory (2G)
+	  --smp N               CPUs (2)
+	  --timeout SECONDS     give up after so long (300; a shell has no limit)
+	  --no-kmemleak         debug: do not look for leaked memory at the end
+	  --append WORDS        more words for the kernel's command line
+	  --show                print the command line of QEMU
+	The command runs as root in the repository's folder. It can change any file,
+	but what it writes is gone afterwards. Its exit status is that of the run; a
+	panic, a warning of the kernel, a leak (99) or a timeout (124) is a failure.
+	EOF
+}
+
+flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
+append='' show=''
+while [ $# != 0 ]; do
+	case $1 in
+	--flavour) flavour=$2; shift ;;
+	--unpatched) unpatched=-unpatched ;;
+	--icount) accel=tcg,thread=single icount=y smp=1 ;;
+	--mem) mem=$2; shift ;;
+	--smp) smp=$2; shift ;;
+	--timeout) timeout=$2; shift ;;
+	--no-kmemleak) kmemleak='' ;;
+	--append) append=$2; shift ;;
+	--show) show=y ;;
+	--help) usage; exit ;;
+	--) shift; break ;;
+	-*) usage >&2; exit 2 ;;
+	*) break ;;
+	esac
+	shift
+done
+[ "$flavour" = debug ] || kmemleak=''
+
+need qemu-system-x86_64:qemu-system-x86 modprobe:kmod ip:iproute2 mount:mount \
+	setsid:util-linux
+obj=$(obj_dir "$flavour")
+image=$obj/arch/x86/boot/bzImage
+modules=$build/mods/$flavour$unpatched/lib/modules
+if [ ! -e "$image" ] || [ ! -e "$modules" ]; then
+	die "there is no $flavour kernel: make kernel first"
+fi
+
+# What belongs to a run, kept for the last twenty
+mkdir -p "$log/vm"
+find "$log/vm" -mindepth 1 -maxdepth 1 | sort -r | tail -n +20 | xargs -r rm -rf
+run=$log/vm/$(date +%Y%m%d-%H%M%S)-$$
+mkdir "$run"
+console=$run/console
+: >"$console"
+
+interactive=y
+{
+	echo '#!/bin/sh'
+	if [ $# = 0 ]; then
+		echo 'exec /bin/bash'
+	elif [ $# = 1 ]; then
+		interactive=
+		printf '%s\n' "$1"
+	else
+		interactive=
+		printf '%q ' exec "$@"
+	fi
+} >"$run/command"
+chmod +x "$run/command"
+cat >"$run/env" <<-EOF
+	VM_MODULES='$modules'
+	VM_FOLDER='$PWD'
+	VM_INTERACTIVE=$interactive
+	VM_KMEMLEAK=$kmemleak
+	VM_TERM='${TERM:-dumb}'
+EOF
+
+# shellcheck disable=SC2054 # QEMU wants the commas
+qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
+	-machine q35 -accel "$accel" -m "$mem" -smp "$smp"
+	-kernel "$image"
+	-append "console=ttyS0 root=host rootfstype=9p ro
+rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose
+panic=-1 oops=panic panic_on_warn=1 sysctl.kernel.hung_task_panic=1
+${append:+$append }init=$top/harness/guest-init -- $run"
+	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap
+	-device virtio-9p-pci,fsdev=root,mount_tag=host
+	-chardev "file,id=console,path=$console" -serial chardev:console
+	-device virtio-serial-pci,max_ports=8
+	-chardev "file,id=status,path=$run/status"
+	-device virtserialport,chardev=status,name=status)
+case $accel in
+tcg*) qemu+=(-cpu max) ;;
+*) qemu+=(-cpu host) ;;
+esac
+[ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
+if [ "$interactive" ]; then
+	timeout=0
+	qemu+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
+else
+	# Through a pipe: what opens /dev/stdout here would truncate a file
+	qemu+=(-chardev "file,id=output,path=/dev/stdout"
+		-device "virtserialport,chardev=output,name=output")
+fi
+# Words on the kernel's command line are separated by spaces
+qemu=("${qemu[@]//$'\n'/ }")
+[ ! "$show" ] || { printf '%q ' "${qemu[@]}"; echo; } >&2
+
+code=0
+if [ "$interactive" ]; then
+	"${qemu[@]}" || code=$?
+else
+	timeout --foreground -k 5 "$timeout" "${qemu[@]}" </dev/null 2>"$run/qemu" | cat
+	code=${PIPESTATUS[0]}
+fi
+
+# fail CODE WHAT [PATTERN]: show the console, from the pattern on
+fail()
+{
+	{
+		if [ "${3:-}" ]; then
+			grep -aE -A 59 -m 1 "$3" "$console"
+		else
+			tail -n 60 "$console"
+		fi | sed 's/^/| /; s/\r$//'
+		[ ! -s "$run/qemu" ] || sed 's/^/qemu: /' "$run/qemu"
+		echo "FAILED: $2 (see $console)"
+	} >&2
+	exit "$1"
+}
+
+splat='BUG:|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general protection fault'
+splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
+splat+='|INFO: task .* blocked|detected stall|unreferenced object'
+
+status=$(cat "$run/status" 2>/dev/null || true)
+if grep -qaE "$splat" "$console"; then
+	fail 99 "the kernel complained" "$splat"
+elif [ "$code" = 124 ] || [ "$code" = 137 ]; then
+	fail 124 "the guest did not end within $timeout seconds"
+elif [ "$code" != 0 ]; then
+	fail 99 "QEMU ended with status $code"
+elif [ -z "$status" ]; then
+	fail 99 "the guest ended without a status"
+elif [ "$status" != 0 ] && [ ! "$interactive" ]; then
+	echo "FAILED: the command ended with status $status (console: $console)" >&2
+fi
+exit "$status"
