@@ -112,3 +112,83 @@ commit_series()
 	unset GIT_INDEX_FILE
 	echo "$commit"
 }
+
+# git as it comes: what a person has configured must not show in the patches
+plain_git()
+{
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_NOSYSTEM=1 \
+		git -C "$tree" "$@"
+}
+
+format_patch()
+{
+	plain_git format-patch --quiet --zero-commit --no-signature --abbrev=12 "$@"
+}
+
+# export_series COMMIT DIR: what belongs into patches/<base>/ as DIR/patches,
+# and the new files as DIR/files
+export_series()
+{
+	local commit parent tip=$1 dir=$2 file tmp
+
+	if [ -n "$(gt rev-list --min-parents=2 "base..$tip")" ]; then
+		die "there is a merge between base and ${tip:0:12}: a series is a line of commits"
+	fi
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' RETURN
+	mkdir -p "$dir/patches" "$dir/files"
+	: >"$tmp/new"
+	: >"$tmp/names"
+
+	# The same commits without the new files, to be formatted by git
+	parent=$(gt rev-parse base)
+	export GIT_INDEX_FILE=$tmp/index
+	for commit in $(gt rev-list --reverse "base..$tip"); do
+		gt diff-tree -r --no-commit-id --no-renames --name-only \
+			--diff-filter=a "$commit" | sort >"$tmp/changed"
+		if grep -Fx -m 1 -f "$tmp/new" "$tmp/changed" >"$tmp/twice"; then
+			die "$(gt log -1 --format='%h (%s)' "$commit") changes" \
+				"$(cat "$tmp/twice"), which a commit before it adds:" \
+				"a new file comes complete, by one commit"
+		fi
+		gt diff-tree -r --no-commit-id --no-renames --name-only \
+			--diff-filter=A "$commit" | sort >"$tmp/added"
+		while read -r file; do
+			gt cat-file -e "base:$file" 2>/dev/null || echo "$file"
+		done <"$tmp/added" >"$tmp/added-$commit"
+		cat "$tmp/added-$commit" >>"$tmp/new"
+		gt read-tree "$commit"
+		gt update-index --force-remove --stdin <"$tmp/new"
+		gt log -1 --format=%B "$commit" >"$tmp/message"
+		parent=$(commit_env "$(gt log -1 --format=%an "$commit")" \
+			"$(gt log -1 --format=%ae "$commit")" \
+			"$(gt log -1 --format=%aD "$commit")" \
+			git -C "$tree" commit-tree -p "$parent" -F "$tmp/message" \
+			"$(gt write-tree)")
+		echo "$commit" >>"$tmp/names"
+	done
+	unset GIT_INDEX_FILE
+
+	format_patch --always --no-numbered -o "$dir/patches" "base..$parent"
+	(cd "$dir/patches" && find . -name '*.patch' -printf '%f\n') | sort >"$tmp/series"
+	paste -d ' ' "$tmp/names" "$tmp/series" | while read -r commit file; do
+		[ -s "$tmp/added-$commit" ] || continue
+		file=$dir/patches/$file
+		# A patch without a diff has no "---" of its own
+		grep -qx -- --- "$file" || echo --- >>"$file"
+		sed 's/^/New-file: /' "$tmp/added-$commit" >"$tmp/lines"
+		awk -v lines="$tmp/lines" '
+			{ print }
+			/^---$/ && !done { while ((getline line < lines) > 0) print line; done = 1 }
+		' "$file" >"$tmp/patch"
+		mv "$tmp/patch" "$file"
+	done
+	mv "$tmp/series" "$dir/patches/series"
+	while read -r file; do
+		mkdir -p "$dir/files/$(dirname "$file")"
+		gt cat-file blob "$tip:$file" >"$dir/files/$file"
+		case $(gt ls-tree "$tip" -- "$file") in
+		100755*) chmod +x "$dir/files/$file" ;;
+		esac
+	done <"$tmp/new"
+}
