@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whoever vhost-vdpa served, and however it left, virtio-vdpa can follow: its
+ * drivers find a device that works through the default mapping, and leave it
+ * to the next client of vhost-vdpa in the same shape.
+ */
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vdpa_util.h"
+
+#define ROUNDS 100
+
+FIXTURE(handover)
+{
+	struct vdpa_dev dev;
+	long pins;
+	char log[256];
+};
+
+FIXTURE_VARIANT(handover)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(handover, net_set_map)
+{
+	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+};
+
+FIXTURE_VARIANT_ADD(handover, net_dma_map)
+{
+	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+};
+
+FIXTURE_VARIANT_ADD(handover, blk_set_map)
+{
+	.parent = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK },
+};
+
+FIXTURE_VARIANT_ADD(handover, blk_dma_map)
+{
+	.parent = { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK },
+};
+
+FIXTURE_SETUP(handover)
+{
+	const char *why;
+	int r;
+
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not rebind the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+	self->pins = pins_in_system();
+	log_errors(NULL, 0);
+}
+
+FIXTURE_TEARDOWN(handover)
+{
+	EXPECT_EQ(self->pins, pins_in_system());
+	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {
+		TH_LOG("first error in the log: %s", self->log);
+	}
+	vdpa_dev_put(&self->dev);
+}
+
+/* What a client of vhost-vdpa leaves behind */
+enum leave {
+	LEAVE_CLEAN,		/* it unmapped everything */
+	LEAVE_MAPPED,
+	LEAVE_UNTOUCHED,	/* it opened the file, and that was all */
+};
+
+static int use_vhost(struct vdpa_dev *dev, unsigned int asid, bool persist,
+		     enum leave leave)
+{
+	struct vdpa_client c;
+	int r;
+
+	r = client_open(&c, dev, asid);
+	if (r)
+		return r;
+	if (leave == LEAVE_UNTOUCHED)
+		goto out;
+
+	r = client_ack(&c, persist ? c.features : F_BASIC);
+	if (!r)
+		r = client_map(&c);
+	if (!r)
+		r = client_start(&c);
+	if (!r)
+		r = client_io(&c, IO_TIMEOUT_MS);
+	if (!r && leave == LEAVE_CLEAN)
+		r = client_unmap(&c);
+out:
+	client_close(&c);
+	return r;
+}
+
+#define EXPECT_VIRTIO_IO()						\
+do {									\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
+	ASSERT_EQ(0, virtio_io(&self->dev, variant->parent.device_id));	\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
+} while (0)
+
+TEST_F(handover, device_that_was_never_open)
+{
+	EXPECT_VIRTIO_IO();
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, client_that_did_nothing)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_UNTOUCHED));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, compat_client_that_unmapped)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_CLEAN));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, compat_client_that_left_mappings)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_MAPPED));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, persist_client_that_unmapped)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, 0, true, LEAVE_CLEAN));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, persist_client_that_left_mappings)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, 0, true, LEAVE_MAPPED));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(handover, persist_client_of_the_last_address_space)
+{
+	ASSERT_EQ(0, use_vhost(&self->dev, variant->parent.nas - 1, true,
+			       LEAVE_MAPPED));
+	EXPECT_VIRTIO_IO();
+}
+
+static void use_vhost_until_killed(struct vdpa_dev *dev, int ready)
+{
+	struct vdpa_client c;
+
+	if (client_open(&c, dev, 0) || client_ack(&c, c.features) ||
+	    client_map(&c) || client_start(&c) ||
+	    client_io(&c, IO_TIMEOUT_MS) || write(ready, "x", 1) != 1)
+		_exit(1);
+	for (;;)
+		client_io(&c, IO_TIMEOUT_MS);
+}
+
+TEST_F(handover, client_that_was_killed)
+{
+	char ready;
+	pid_t pid;
+	int p[2];
+
+	ASSERT_EQ(0, pipe(p));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		use_vhost_until_killed(&self->dev, p[1]);
+	close(p[1]);
+	ASSERT_EQ(1, read(p[0], &ready, 1));
+	close(p[0]);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F_TIMEOUT(handover, there_and_back_100_times, 600)
+{
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ASSERT_EQ(0, use_vhost(&self->dev,
+				       i / 4 % variant->parent.nas, i & 1,
+				       i & 2 ? LEAVE_MAPPED : LEAVE_CLEAN)) {
+			TH_LOG("in round %d", i);
+		}
+		EXPECT_VIRTIO_IO();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}

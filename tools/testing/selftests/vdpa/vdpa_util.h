@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the vDPA selftests share: a vDPA device to test, a client of vhost-vdpa
+ * that drives it, and the kernel's own account of pinned pages.
+ *
+ * Unless said otherwise a function returns 0 or a negative errno, and addresses
+ * and sizes are in bytes.
+ */
+#ifndef SELFTEST_VDPA_UTIL_H
+#define SELFTEST_VDPA_UTIL_H
+
+#include <linux/vhost.h>
+#include <linux/virtio_ring.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Since v6.7; a test skips where it is not offered */
+#ifndef VHOST_BACKEND_F_IOTLB_PERSIST
+#define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
+#endif
+#define F_PERSIST	(1ULL << VHOST_BACKEND_F_IOTLB_PERSIST)
+#define F_BASIC		(1ULL << VHOST_BACKEND_F_IOTLB_MSG_V2 | \
+			 1ULL << VHOST_BACKEND_F_IOTLB_BATCH | \
+			 1ULL << VHOST_BACKEND_F_IOTLB_ASID)
+
+#define CLIENT_RINGS	3
+#define CLIENT_RING_NUM	8
+#define CLIENT_BUF_SIZE	1024
+
+/* How long a device may take, and how long one that must not react is watched */
+#define IO_TIMEOUT_MS	5000
+#define NO_IO_MS	100
+
+/*
+ * The device under test: a simulator that the test creates, or the device that
+ * the command line names (-d), which is there already and is left there.
+ */
+struct vdpa_dev {
+	char name[64];		/* on the vdpa bus */
+	char path[64];		/* of the character device */
+	bool created;
+};
+
+/* A parent that the tests know how to create */
+struct vdpa_parent {
+	const char *mgmtdev;
+	bool batch;		/* .set_map rather than .dma_map */
+	unsigned int nas;	/* number of address spaces */
+	uint32_t device_id;	/* VIRTIO_ID_... */
+};
+
+/* What creates and removes devices, for a test to look at this step itself */
+struct vdpa_genl {
+	int fd;
+	int family;
+};
+
+/* All that the device has to reach, in one page */
+struct client_page {
+	struct {
+		struct vring_desc desc[CLIENT_RING_NUM];
+		struct {
+			uint16_t flags;
+			uint16_t idx;
+			uint16_t ring[CLIENT_RING_NUM];
+		} avail __attribute__((aligned(64)));
+		struct {
+			uint16_t flags;
+			uint16_t idx;
+			struct vring_used_elem ring[CLIENT_RING_NUM];
+		} used __attribute__((aligned(64)));
+	} ring[CLIENT_RINGS];
+	uint8_t out[CLIENT_BUF_SIZE];
+	uint8_t in[CLIENT_BUF_SIZE];
+	uint8_t ctrl[64];
+} __attribute__((aligned(4096)));
+
+struct vdpa_client {
+	int fd;
+	uint32_t device_id;
+	uint64_t features;	/* backend features that the device offers */
+	unsigned int asid;	/* of the group of virtqueue 0 */
+	unsigned int nvqs;
+	uint64_t iova;		/* where the device finds the page */
+	struct client_page *page;
+	int kick[CLIENT_RINGS];
+	uint8_t mac[6];
+	uint8_t seed;		/* makes each request different */
+};
+
+/* -d DEV: test this device. -n: it does not loop frames, sending must do. */
+int vdpa_parse_args(int argc, char **argv);
+
+/*
+ * Give the test its device, bound to vhost-vdpa. -ENODEV: the device that the
+ * command line names is another kind of parent. -ENOENT: something is missing,
+ * @why says what.
+ */
+int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
+		 const char **why);
+void vdpa_dev_put(struct vdpa_dev *dev);
+/* Blocks while it is open */
+int vdpa_dev_del(const struct vdpa_dev *dev);
+/* Load what a device of this kind needs, into vdpa_sim the right parameter */
+int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
+int vdpa_bind(const struct vdpa_dev *dev, const char *driver);
+
+int vdpa_genl_open(struct vdpa_genl *g);
+int vdpa_genl_add(struct vdpa_genl *g, const char *name,
+		  const struct vdpa_parent *parent);
+int vdpa_genl_del(struct vdpa_genl *g, const char *name);
+
+/* client_open() negotiates nothing, client_ack() acknowledges @features */
+int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
+		unsigned int asid);
+void client_close(struct vdpa_client *c);
+int client_ack(struct vdpa_client *c, uint64_t features);
+
+int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		  const void *addr, uint64_t size);
+int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    uint64_t size);
+/* The page itself */
+int client_map(struct vdpa_client *c);
+int client_unmap(struct vdpa_client *c);
+
+/* The virtio life cycle; client_start() sets the rings up as empty ones */
+int client_reset(struct vdpa_client *c);
+int client_start(struct vdpa_client *c);
+int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
+			  unsigned int asid);
+
+/*
+ * Have the device move data: a frame that comes back, or a sector that is
+ * written and read. -ETIMEDOUT: it did not react; -EBADMSG: what came back is
+ * not what was sent.
+ */
+int client_io(struct vdpa_client *c, int timeout_ms);
+/* Fill the rings and do not wait */
+int client_burst(struct vdpa_client *c);
+/* Set the MAC address of a network device through its control virtqueue */
+int client_ctrl(struct vdpa_client *c, int timeout_ms);
+
+/* What a driver bound to virtio-vdpa sees of the device */
+int virtio_io(const struct vdpa_dev *dev, uint32_t device_id);
+
+/* Pages that are pinned in the whole system, and by the caller's memory */
+long pins_in_system(void);
+long pins_of_process(void);
+/* Physical address of what is at @addr, which must be in memory; 0 if unknown */
+uint64_t phys_addr(const void *addr);
+
+/* Errors in the kernel log since the last call, the first into @line */
+int log_errors(char *line, size_t size);
+
+int write_file(const char *path, const char *text);
+
+#endif

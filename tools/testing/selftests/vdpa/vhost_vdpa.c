@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How long mappings live: what a client of vhost-vdpa finds mapped, and what
+ * its device reaches, after a reset of the virtio device and after the file is
+ * closed. Whether the client acknowledged VHOST_BACKEND_F_IOTLB_PERSIST makes
+ * the difference: tests of one that did are called persist_, of one that did
+ * not compat_.
+ */
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vdpa_util.h"
+
+#define BULK_SIZE	(4UL << 20)
+#define BULK_IOVA	(1UL << 32)
+
+/* Every parent flavour in each of its address spaces */
+FIXTURE(client)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	void *bulk;
+	long pins;
+};
+
+FIXTURE_VARIANT(client)
+{
+	struct vdpa_parent parent;
+	unsigned int asid;
+};
+
+#define NET(_batch)	{ .mgmtdev = "vdpasim_net", .batch = _batch, \
+			  .nas = 2, .device_id = VIRTIO_ID_NET }
+#define BLK(_batch)	{ .mgmtdev = "vdpasim_blk", .batch = _batch, \
+			  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
+
+FIXTURE_VARIANT_ADD(client, net_set_map)
+{
+	.parent = NET(true),
+};
+
+FIXTURE_VARIANT_ADD(client, net_set_map_asid1)
+{
+	.parent = NET(true),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(client, net_dma_map)
+{
+	.parent = NET(false),
+};
+
+FIXTURE_VARIANT_ADD(client, net_dma_map_asid1)
+{
+	.parent = NET(false),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(client, blk_set_map)
+{
+	.parent = BLK(true),
+};
+
+FIXTURE_VARIANT_ADD(client, blk_dma_map)
+{
+	.parent = BLK(false),
+};
+
+FIXTURE_SETUP(client)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (r)
+		SKIP(return, "%s", why);
+
+	self->pins = pins_in_system();
+	self->bulk = mmap(NULL, BULK_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r = client_open(&self->c, &self->dev, variant->asid);
+	if (r || self->bulk == MAP_FAILED)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+	ASSERT_NE(MAP_FAILED, self->bulk);
+}
+
+FIXTURE_TEARDOWN(client)
+{
+	client_close(&self->c);
+	/* Whatever the test did, nothing of it is still pinned */
+	EXPECT_EQ(self->pins, pins_in_system());
+	vdpa_dev_put(&self->dev);
+}
+
+#define ACK_PERSIST()							\
+do {									\
+	if (!(self->c.features & F_PERSIST))				\
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");\
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC | F_PERSIST));	\
+} while (0)
+
+#define ACK_COMPAT()							\
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC))
+
+/* The page that the device works in, and something with many pages */
+#define MAP_ALL()							\
+do {									\
+	ASSERT_EQ(0, client_map(&self->c));				\
+	ASSERT_EQ(0, client_map_at(&self->c, variant->asid, BULK_IOVA,	\
+				   self->bulk, BULK_SIZE));		\
+} while (0)
+
+#define UNMAP_ALL()							\
+do {									\
+	ASSERT_EQ(0, client_unmap(&self->c));				\
+	ASSERT_EQ(0, client_unmap_at(&self->c, variant->asid, BULK_IOVA,\
+				     BULK_SIZE));			\
+} while (0)
+
+/*
+ * vhost-vdpa still has what MAP_ALL() mapped: the pages are charged to the
+ * process, and it refuses to have something else mapped there.
+ */
+#define EXPECT_ALL_MAPPED()						\
+do {									\
+	EXPECT_EQ(1 + (long)BULK_SIZE / getpagesize(),			\
+		  pins_of_process());					\
+	EXPECT_GT(0, client_map(&self->c));				\
+	EXPECT_GT(0, client_map_at(&self->c, variant->asid,		\
+				   BULK_IOVA + BULK_SIZE - getpagesize(),\
+				   self->bulk, getpagesize()));		\
+} while (0)
+
+#define START()								\
+	ASSERT_EQ(0, client_start(&self->c))
+
+#define EXPECT_IO()							\
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+#define EXPECT_NO_IO()							\
+	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS))
+
+/*
+ * Nothing is reachable by default either. What is tried is the client's own
+ * page at its physical address, so that a kernel that fails does no harm.
+ */
+#define EXPECT_DEFAULT_OUT_OF_REACH()					\
+do {									\
+	uint64_t iova = self->c.iova;					\
+									\
+	self->c.iova = phys_addr(self->c.page);				\
+	if (!self->c.iova)						\
+		SKIP(return, "can't tell physical addresses: not root");\
+	START();							\
+	EXPECT_NO_IO();							\
+	ASSERT_EQ(0, client_reset(&self->c));				\
+	self->c.iova = iova;						\
+} while (0)
+
+TEST_F(client, moves_data)
+{
+	ACK_COMPAT();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	EXPECT_ALL_MAPPED();
+}
+
+TEST_F(client, persist_reset_keeps_mappings)
+{
+	ACK_PERSIST();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_ALL_MAPPED();
+
+	START();
+	EXPECT_IO();
+}
+
+TEST_F_TIMEOUT(client, persist_1000_resets_under_traffic, 300)
+{
+	int i;
+
+	ACK_PERSIST();
+	MAP_ALL();
+	for (i = 0; i < 1000; i++) {
+		START();
+		ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS)) {
+			TH_LOG("after %d resets", i);
+		}
+		ASSERT_EQ(0, client_burst(&self->c));
+		ASSERT_EQ(0, client_reset(&self->c));
+	}
+	EXPECT_ALL_MAPPED();
+}
+
+TEST_F(client, persist_unmap_takes_effect)
+{
+	ACK_PERSIST();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	UNMAP_ALL();
+	EXPECT_EQ(0, pins_of_process());
+	START();
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(client, compat_reset_cuts_the_device_off)
+{
+	ACK_COMPAT();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+
+	/* The kernel has the mappings and the device does not */
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_ALL_MAPPED();
+	START();
+	EXPECT_NO_IO();
+
+	/* What was mapped can be unmapped, and mapped again */
+	ASSERT_EQ(0, client_reset(&self->c));
+	UNMAP_ALL();
+	EXPECT_EQ(0, pins_of_process());
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(client, compat_unmap_reset_remap)
+{
+	int i;
+
+	ACK_COMPAT();
+	for (i = 0; i < 10; i++) {
+		MAP_ALL();
+		START();
+		EXPECT_IO();
+		UNMAP_ALL();
+		EXPECT_EQ(0, pins_of_process());
+		ASSERT_EQ(0, client_reset(&self->c));
+	}
+}
+
+TEST_F(client, silent_client_is_compat)
+{
+	/* It cannot name an address space, which is a feature, too */
+	self->c.asid = 0;
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_NO_IO();
+}
+
+TEST_F(client, next_owner_negotiates_anew)
+{
+	ACK_PERSIST();
+	MAP_ALL();
+	client_close(&self->c);
+
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
+	ACK_COMPAT();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_NO_IO();
+}
+
+TEST_F(client, bad_ack_changes_nothing)
+{
+	ACK_PERSIST();
+	MAP_ALL();
+
+	/* 63 is not a feature */
+	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, F_BASIC | 1ULL << 63));
+	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, 1ULL << 63));
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(client, bad_persist_ack_changes_nothing)
+{
+	uint64_t bad = F_PERSIST;
+
+	ACK_COMPAT();
+	if (self->c.features & F_PERSIST)
+		bad |= 1ULL << 63;
+	ASSERT_EQ(-EOPNOTSUPP, client_ack(&self->c, bad));
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_NO_IO();
+}
+
+TEST_F(client, default_map_is_out_of_reach)
+{
+	EXPECT_DEFAULT_OUT_OF_REACH();
+	ACK_COMPAT();
+	EXPECT_DEFAULT_OUT_OF_REACH();
+	MAP_ALL();
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_DEFAULT_OUT_OF_REACH();
+	UNMAP_ALL();
+	EXPECT_DEFAULT_OUT_OF_REACH();
+}
+
+TEST_F(client, persist_default_map_is_out_of_reach)
+{
+	ACK_PERSIST();
+	EXPECT_DEFAULT_OUT_OF_REACH();
+	MAP_ALL();
+	EXPECT_DEFAULT_OUT_OF_REACH();
+	UNMAP_ALL();
+	EXPECT_DEFAULT_OUT_OF_REACH();
+}
+
+TEST_F(client, close_takes_all_away)
+{
+	unsigned int round;
+
+	for (round = 0; round < 2; round++) {
+		/* Mapped where it would be by default, to be looked for there */
+		self->c.iova = phys_addr(self->c.page);
+		if (!self->c.iova)
+			SKIP(return, "can't tell physical addresses: not root");
+		if (round)
+			ACK_PERSIST();
+		else
+			ACK_COMPAT();
+		MAP_ALL();
+		START();
+		EXPECT_IO();
+		ASSERT_EQ(0, client_burst(&self->c));
+		client_close(&self->c);
+		EXPECT_EQ(0, pins_of_process());
+		EXPECT_EQ(self->pins, pins_in_system());
+
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
+		EXPECT_DEFAULT_OUT_OF_REACH();
+	}
+}
+
+TEST_F(client, kill_takes_all_away)
+{
+	struct vdpa_client c;
+	char ready;
+	pid_t pid;
+	int p[2];
+
+	client_close(&self->c);
+	ASSERT_EQ(0, pipe(p));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (client_open(&c, &self->dev, variant->asid) ||
+		    client_ack(&c, c.features) || client_map(&c) ||
+		    client_map_at(&c, variant->asid, BULK_IOVA, self->bulk,
+				  BULK_SIZE) ||
+		    client_start(&c) || client_io(&c, IO_TIMEOUT_MS) ||
+		    write(p[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			client_io(&c, IO_TIMEOUT_MS);
+	}
+	close(p[1]);
+	ASSERT_EQ(1, read(p[0], &ready, 1));
+	close(p[0]);
+	EXPECT_LT(self->pins, pins_in_system());
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_EQ(self->pins, pins_in_system());
+
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
+	EXPECT_DEFAULT_OUT_OF_REACH();
+}
+
+TEST_F(client, open_is_exclusive)
+{
+	struct vdpa_client c;
+
+	ACK_COMPAT();
+	MAP_ALL();
+	START();
+	EXPECT_EQ(-EBUSY, client_open(&c, &self->dev, 0));
+	/* The second one did not get as far as a reset */
+	EXPECT_IO();
+}
+
+TEST_F(client, open_and_close)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		client_close(&self->c);
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
+	}
+}
+
+TEST_F(client, device_deleted_while_open)
+{
+	int status;
+	pid_t pid;
+
+	if (!self->dev.created)
+		SKIP(return, "does not delete the device that -d names");
+
+	ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+	MAP_ALL();
+	START();
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(self->c.fd);
+		_exit(vdpa_dev_del(&self->dev) ? 1 : 0);
+	}
+
+	/* It waits for the file to be closed, and does not disturb meanwhile */
+	usleep(200000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_IO();
+	if (self->c.features & F_PERSIST) {
+		ASSERT_EQ(0, client_reset(&self->c));
+		START();
+		EXPECT_IO();
+	}
+
+	client_close(&self->c);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	self->dev.created = false;
+}
+
+/* Two address spaces: data in 0, the control virtqueue in 1 */
+FIXTURE(spaces)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long pins;
+};
+
+FIXTURE_VARIANT(spaces)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(spaces, set_map)
+{
+	.parent = NET(true),
+};
+
+FIXTURE_VARIANT_ADD(spaces, dma_map)
+{
+	.parent = NET(false),
+};
+
+FIXTURE_SETUP(spaces)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (r)
+		SKIP(return, "%s", why);
+
+	self->pins = pins_in_system();
+	r = client_open(&self->c, &self->dev, 0);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(spaces)
+{
+	client_close(&self->c);
+	EXPECT_EQ(self->pins, pins_in_system());
+	vdpa_dev_put(&self->dev);
+}
+
+#define MAP_PAGE(_asid)							\
+	ASSERT_EQ(0, client_map_at(&self->c, _asid, self->c.iova,	\
+				   self->c.page, sizeof(*self->c.page)))
+
+#define UNMAP_PAGE(_asid)						\
+	ASSERT_EQ(0, client_unmap_at(&self->c, _asid, self->c.iova,	\
+				     sizeof(*self->c.page)))
+
+#define START_CTRL_IN(_asid)						\
+do {									\
+	START();							\
+	ASSERT_EQ(0, client_set_group_asid(&self->c, 2, _asid));	\
+} while (0)
+
+#define EXPECT_CTRL()							\
+	EXPECT_EQ(0, client_ctrl(&self->c, IO_TIMEOUT_MS))
+
+#define EXPECT_NO_CTRL()						\
+	EXPECT_EQ(-ETIMEDOUT, client_ctrl(&self->c, NO_IO_MS))
+
+TEST_F(spaces, have_mappings_of_their_own)
+{
+	ACK_COMPAT();
+	MAP_PAGE(0);
+	START_CTRL_IN(1);
+	EXPECT_IO();
+	EXPECT_NO_CTRL();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	UNMAP_PAGE(0);
+	MAP_PAGE(1);
+	START_CTRL_IN(1);
+	EXPECT_CTRL();
+	EXPECT_NO_IO();
+}
+
+TEST_F(spaces, persist_reset_keeps_both)
+{
+	ACK_PERSIST();
+	MAP_PAGE(0);
+	MAP_PAGE(1);
+	START_CTRL_IN(1);
+	EXPECT_IO();
+	EXPECT_CTRL();
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(2, pins_of_process());
+	START_CTRL_IN(1);
+	EXPECT_IO();
+	EXPECT_CTRL();
+}
+
+TEST_F(spaces, compat_reset_drops_both)
+{
+	ACK_COMPAT();
+	MAP_PAGE(0);
+	MAP_PAGE(1);
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(2, pins_of_process());
+	START_CTRL_IN(1);
+	EXPECT_NO_IO();
+	EXPECT_NO_CTRL();
+}
+
+TEST_F(spaces, persist_unmapping_one_leaves_the_other)
+{
+	ACK_PERSIST();
+	MAP_PAGE(0);
+	MAP_PAGE(1);
+	ASSERT_EQ(0, client_reset(&self->c));
+	UNMAP_PAGE(0);
+	START_CTRL_IN(1);
+	EXPECT_CTRL();
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	MAP_PAGE(0);
+	UNMAP_PAGE(1);
+	START_CTRL_IN(1);
+	EXPECT_IO();
+	EXPECT_NO_CTRL();
+}
+
+/* A group's address space is virtio state, a mapping is not */
+TEST_F(spaces, reset_returns_groups_to_space_0)
+{
+	ACK_PERSIST();
+	MAP_PAGE(1);
+	START_CTRL_IN(1);
+	EXPECT_CTRL();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	START();
+	EXPECT_NO_CTRL();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	START_CTRL_IN(1);
+	EXPECT_CTRL();
+}
+
+TEST_F(spaces, default_map_is_out_of_reach_in_the_unused_one)
+{
+	ACK_COMPAT();
+	self->c.iova = phys_addr(self->c.page);
+	if (!self->c.iova)
+		SKIP(return, "can't tell physical addresses: not root");
+	MAP_PAGE(0);
+	START_CTRL_IN(1);
+	EXPECT_IO();
+	EXPECT_NO_CTRL();
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
