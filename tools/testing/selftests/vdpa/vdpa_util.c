@@ -502,6 +502,12 @@ int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 	return client_msg(c, asid, VHOST_IOTLB_INVALIDATE, iova, NULL, size);
 }
 
+int client_batch(struct vdpa_client *c, unsigned int asid, bool begin)
+{
+	return client_msg(c, asid, begin ? VHOST_IOTLB_BATCH_BEGIN :
+			  VHOST_IOTLB_BATCH_END, 0, NULL, 0);
+}
+
 int client_map(struct vdpa_client *c)
 {
 	return client_map_at(c, c->asid, c->iova, c->page, sizeof(*c->page));

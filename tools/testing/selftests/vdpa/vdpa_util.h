@@ -121,6 +121,8 @@ int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		  const void *addr, uint64_t size);
 int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		    uint64_t size);
+/* Begin or end a batch of the above */
+int client_batch(struct vdpa_client *c, unsigned int asid, bool begin);
 /* The page itself */
 int client_map(struct vdpa_client *c);
 int client_unmap(struct vdpa_client *c);
