@@ -15,7 +15,7 @@ for fragment in guest vdpa "$flavour"; do
 done
 
 need gcc:gcc make:make flex:flex bison:bison bc:bc perl:perl depmod:kmod \
-	/usr/include/stdio.h:libc6-dev
+	/usr/include/stdio.h:libc6-dev /usr/include/libelf.h:libelf-dev
 
 # The same sources give the same image, down to its version string
 export KBUILD_BUILD_USER=vdpa-persist KBUILD_BUILD_HOST=localhost \

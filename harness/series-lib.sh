@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2030,SC2031
 # The series in its two forms: patches/<base>/ with the in-tree files of this
 # repository beside it, and commits in the git tree.
 
@@ -76,11 +76,11 @@ tree_untouched()
 
 # Commit the series on top of base, without a work tree; print the last commit
 commit_series()
-{
-	local tmp commit patch file mode name email date
+(
+	local commit patch file mode author email date
 
 	tmp=$(mktemp -d)
-	trap 'rm -rf "$tmp"' RETURN
+	trap 'rm -rf "$tmp"' EXIT
 	export GIT_INDEX_FILE=$tmp/index
 	commit=$(gt rev-parse base)
 	gt read-tree "$commit"
@@ -97,7 +97,7 @@ commit_series()
 			gt update-index --add --cacheinfo \
 				"$mode,$(gt hash-object -w "$top/$file"),$file"
 		done < <(new_files "$patch")
-		name=$(sed -n 's/^Author: //p' "$tmp/info")
+		author=$(sed -n 's/^Author: //p' "$tmp/info")
 		email=$(sed -n 's/^Email: //p' "$tmp/info")
 		date=$(sed -n 's/^Date: //p' "$tmp/info")
 		{
@@ -105,13 +105,12 @@ commit_series()
 			echo
 			cat "$tmp/msg"
 		} | git stripspace >"$tmp/message"
-		commit=$(commit_env "$name" "$email" "$date" \
+		commit=$(commit_env "$author" "$email" "$date" \
 			git -C "$tree" commit-tree -p "$commit" -F "$tmp/message" \
 			"$(gt write-tree)") || die "cannot commit $patch"
 	done < <(series_patches)
-	unset GIT_INDEX_FILE
 	echo "$commit"
-}
+)
 
 # git as it comes: what a person has configured must not show in the patches
 plain_git()
@@ -128,14 +127,14 @@ format_patch()
 # export_series COMMIT DIR: what belongs into patches/<base>/ as DIR/patches,
 # and the new files as DIR/files
 export_series()
-{
-	local commit parent tip=$1 dir=$2 file tmp
+(
+	local commit parent tip=$1 dir=$2 file
 
 	if [ -n "$(gt rev-list --min-parents=2 "base..$tip")" ]; then
 		die "there is a merge between base and ${tip:0:12}: a series is a line of commits"
 	fi
 	tmp=$(mktemp -d)
-	trap 'rm -rf "$tmp"' RETURN
+	trap 'rm -rf "$tmp"' EXIT
 	mkdir -p "$dir/patches" "$dir/files"
 	: >"$tmp/new"
 	: >"$tmp/names"
@@ -167,7 +166,6 @@ export_series()
 			"$(gt write-tree)")
 		echo "$commit" >>"$tmp/names"
 	done
-	unset GIT_INDEX_FILE
 
 	format_patch --always --no-numbered -o "$dir/patches" "base..$parent"
 	(cd "$dir/patches" && find . -name '*.patch' -printf '%f\n') | sort >"$tmp/series"
@@ -191,4 +189,4 @@ export_series()
 		100755*) chmod +x "$dir/files/$file" ;;
 		esac
 	done <"$tmp/new"
-}
+)

@@ -29,7 +29,16 @@ format_patch -n -o "$dir" "base..$made"
 n=0
 for file in "$dir"/*.patch; do
 	n=$((n + 1))
-	sed -i "1a Message-Id: $(message_id $n)\nIn-Reply-To: $(message_id 0)\nReferences: $(message_id 0)" "$file"
+	# b4 0.12 stumbles over folded headers
+	awk -v ids="Message-Id: $(message_id $n)\nIn-Reply-To: $(message_id 0)\nReferences: $(message_id 0)" '
+		/^$/ { body = 1 }
+		!body && /^ / { line = line $0; next }
+		NR > 1 { print line }
+		NR == 2 { print ids }
+		{ line = $0 }
+		END { print line }
+	' "$file" >"$file.new"
+	mv "$file.new" "$file"
 done
 cat "$dir"/*.patch >"$mbox"
 

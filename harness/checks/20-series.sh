@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The series as it is kept, and as it is sent
+
+. "$(dirname "$0")/check-lib.sh"
+
+untouched()
+{
+	tree_untouched || { gt status --short; gt log --oneline "$made..HEAD"; return 1; }
+}
+
+round_trip()
+{
+	local file
+
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	export_series "$made" "$tmp"
+	for file in "$tmp"/patches/*; do
+		cmp "$file" "$patches/${file##*/}"
+	done
+	find "$patches" -name '*.patch' -printf '%f\n' | while read -r file; do
+		[ -e "$tmp/patches/$file" ] || { echo "$file is not in series"; exit 1; }
+	done
+	(cd "$tmp/files" && find . -type f) | while read -r file; do
+		cmp "$tmp/files/$file" "$top/$file"
+	done
+}
+
+# am WHAT...: git am on the base as it comes gives our tree
+am()
+{
+	check_checkout base
+	if [ -n "$(series_patches)" ]; then
+		git -C "$check_tree" -c user.name=check -c user.email=check@localhost \
+			am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
+	fi
+	git -C "$check_tree" diff --stat --exit-code "$made"
+}
+
+b4_am()
+{
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	cd "$check_tree"
+	b4 --offline-mode -n am -m "$out/vdpa-persist-$base.mbox" -o "$tmp"
+	am "$tmp"/*.mbx
+}
+
+check "series: the tree has nothing that patches/ lack" untouched
+check "series: round trip is byte-identical" round_trip
+"$top/harness/series.sh" || true
+check "series: git am of the mbox on the base gives the same tree" \
+	am "$out/vdpa-persist-$base.mbox"
+if [ -n "$(series_patches)" ]; then
+	need b4:b4
+	check "series: b4 am accepts the mbox, and gives the same tree" b4_am
+fi

@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Each patch as it is sent, read by the tree's own checkpatch.pl. What it says
+# about a new file without an entry in MAINTAINERS does not apply to one patch
+# of a series that has the entries in a patch of its own.
+
+. "$(dirname "$0")/check-lib.sh"
+
+need perl:perl
+check_checkout "$made"
+for patch in "$out"/series/*.patch; do
+	case ${patch##*/} in
+	'*.patch' | 0000-*) continue ;;
+	esac
+	check "checkpatch: ${patch##*/}" "$check_tree/scripts/checkpatch.pl" \
+		--root "$check_tree" --strict --no-summary --show-types \
+		--ignore FILE_PATH_CHANGES "$patch"
+done

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Build the selftests of the tree and run them in the debug kernel. Ends with
+# "N passed, N failed" of the single tests; what is skipped did not pass.
+
+. "$(dirname "$0")/lib.sh"
+
+source=$tree/tools/testing/selftests/vdpa
+binaries=$build/selftests
+obj=$(obj_dir debug)
+
+[ -d "$source" ] || { echo "0 passed, 0 failed"; exit; }
+mkdir -p "$binaries"
+step "building the selftests"
+logged selftests-headers make -C "$tree" O="$obj" ARCH=x86_64 -s headers
+logged selftests-build make -C "$source" OUTPUT="$binaries" \
+	KHDR_INCLUDES="-isystem $obj/usr/include" USERCFLAGS=-Werror
+# shellcheck disable=SC2016
+programs=$(make -s -C "$source" OUTPUT="$binaries" \
+	--eval 'programs: ; @echo $(notdir $(TEST_GEN_PROGS))' programs)
+
+passed=0 failed=0
+for program in $programs; do
+	step "running $program in the debug kernel"
+	tap=$log/selftest-$program.tap
+	code=0
+	"$top/harness/vm.sh" --flavour debug --timeout 1200 \
+		-- "$binaries/$program" >"$tap" || code=$?
+	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$tap" | head -n 1)
+	good=$(grep '^ok ' "$tap" | grep -vc '# *SKIP' || true)
+	bad=$((${plan:-0} - good))
+	# What has no plan, or fails without saying so, is one failure
+	if [ -z "$plan" ] || { [ $code != 0 ] && [ $bad = 0 ]; }; then
+		bad=1
+	fi
+	if [ $bad != 0 ]; then
+		grep -E '^not ok |# *SKIP|^# .*(Expected|==)' "$tap" >&2 || tail -n 20 "$tap" >&2
+	fi
+	step "$program: $good passed, $bad failed (see $tap)"
+	passed=$((passed + good))
+	failed=$((failed + bad))
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
