@@ -28,6 +28,7 @@ import_debian()
 	# Most of the time would go into compressing objects
 	git -C "$new" config core.looseCompression 0
 	git -C "$new" config gc.auto 0
+	git -C "$new" config core.autocrlf false
 	git -C "$new" add -f -A
 	commit_env "vdpa-persist" "vdpa-persist@localhost" "2023-01-01T00:00:00Z" \
 		git -C "$new" commit -q --no-verify --no-gpg-sign \

@@ -46,7 +46,7 @@ done
 [ "$flavour" = debug ] || kmemleak=''
 
 need qemu-system-x86_64:qemu-system-x86 modprobe:kmod ip:iproute2 mount:mount \
-	setsid:util-linux
+	setpriv:util-linux
 obj=$(obj_dir "$flavour")
 image=$obj/arch/x86/boot/bzImage
 modules=$build/mods/$flavour$unpatched/lib/modules
@@ -119,7 +119,9 @@ code=0
 if [ "$interactive" ]; then
 	"${qemu[@]}" || code=$?
 else
-	timeout --foreground -k 5 "$timeout" "${qemu[@]}" </dev/null 2>"$run/qemu" | cat
+	# Nothing outlives this script, whatever ends it
+	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
+		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat
 	code=${PIPESTATUS[0]}
 fi
 

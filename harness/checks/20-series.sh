@@ -4,6 +4,11 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
+# git am and b4 want to know who they work for
+export GIT_CONFIG_COUNT=2
+export GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=check
+export GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=check@localhost
+
 untouched()
 {
 	tree_untouched || { gt status --short; gt log --oneline "$made..HEAD"; return 1; }
@@ -32,8 +37,7 @@ am()
 {
 	check_checkout base
 	if [ -n "$(series_patches)" ]; then
-		git -C "$check_tree" -c user.name=check -c user.email=check@localhost \
-			am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
+		git -C "$check_tree" am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
 	fi
 	git -C "$check_tree" diff --stat --exit-code "$made"
 }

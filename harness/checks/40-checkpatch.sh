@@ -7,12 +7,20 @@
 . "$(dirname "$0")/check-lib.sh"
 
 need perl:perl
+"$top/harness/series.sh"
 check_checkout "$made"
+
+# In the work tree, where it leaves a file
+checkpatch()
+{
+	cd "$check_tree"
+	scripts/checkpatch.pl --strict --no-summary --show-types \
+		--ignore FILE_PATH_CHANGES "$1"
+}
+
 for patch in "$out"/series/*.patch; do
 	case ${patch##*/} in
 	'*.patch' | 0000-*) continue ;;
 	esac
-	check "checkpatch: ${patch##*/}" "$check_tree/scripts/checkpatch.pl" \
-		--root "$check_tree" --strict --no-summary --show-types \
-		--ignore FILE_PATH_CHANGES "$patch"
+	check "checkpatch: ${patch##*/}" checkpatch "$patch"
 done

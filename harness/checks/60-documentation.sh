@@ -10,7 +10,7 @@ documentation()
 {
 	local version source=$build/check-doc
 
-	need sphinx-build:python3-sphinx
+	need sphinx-build:python3-sphinx dot:graphviz
 	check_checkout "$made"
 	grep -n "^ *${page##*/}\$" "$check_tree/Documentation/${page%/*}/index.rst"
 	version=$(check_make -s kernelversion)
