@@ -5,19 +5,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-source=$tree/tools/testing/selftests/vdpa
 binaries=$build/selftests
-obj=$(obj_dir debug)
-
-[ -d "$source" ] || { echo "0 passed, 0 failed"; exit; }
-mkdir -p "$binaries"
-step "building the selftests"
-logged selftests-headers make -C "$tree" O="$obj" ARCH=x86_64 -s headers
-logged selftests-build make -C "$source" OUTPUT="$binaries" \
-	KHDR_INCLUDES="-isystem $obj/usr/include" USERCFLAGS=-Werror
-# shellcheck disable=SC2016
-programs=$(make -s -C "$source" OUTPUT="$binaries" \
-	--eval 'programs: ; @echo $(notdir $(TEST_GEN_PROGS))' programs)
+programs=$("$top/harness/build-selftests.sh")
 
 passed=0 failed=0
 for program in $programs; do

@@ -10,6 +10,7 @@ usage()
 	usage: harness/vm.sh [option]... [--] [command]...
 	  --flavour fast|debug  which kernel (fast)
 	  --unpatched           with the modules of the base instead of ours
+	  --modules DIR         with the modules installed there instead of ours
 	  --icount              one CPU, and a clock that counts its instructions
 	  --mem SIZE            memory (2G)
 	  --smp N               CPUs (2)
@@ -24,11 +25,12 @@ usage()
 }
 
 flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
-append='' show=''
+append='' show='' modules=''
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
 	--unpatched) unpatched=-unpatched ;;
+	--modules) modules=$2; shift ;;
 	--icount) accel=tcg,thread=single icount=y smp=1 ;;
 	--mem) mem=$2; shift ;;
 	--smp) smp=$2; shift ;;
@@ -49,7 +51,7 @@ need qemu-system-x86_64:qemu-system-x86 modprobe:kmod ip:iproute2 mount:mount \
 	setpriv:util-linux
 obj=$(obj_dir "$flavour")
 image=$obj/arch/x86/boot/bzImage
-modules=$build/mods/$flavour$unpatched/lib/modules
+modules=${modules:-$build/mods/$flavour$unpatched}/lib/modules
 if [ ! -e "$image" ] || [ ! -e "$modules" ]; then
 	die "there is no $flavour kernel: make kernel first"
 fi

@@ -211,9 +211,24 @@ int log_errors(char *line, size_t size)
 
 /* The device */
 
+static bool is_loaded(const char *module)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/module/%s", module);
+
+	return access(path, F_OK) == 0;
+}
+
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 {
+	static char *const load[] = {
+		"modprobe", "-a", "vdpa_sim_net", "vdpa_sim_blk", "vhost_vdpa",
+		"virtio_vdpa", "virtio_net", "virtio_blk", NULL
+	};
 	char batch[32], now[8] = "";
+	bool missing = false;
+	int i;
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
 	read_file("/sys/module/vdpa_sim/parameters/batch_mapping", now,
@@ -225,10 +240,10 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 		return -ENOENT;
 	}
 
-	if (run((char *[]){ "modprobe", "vdpa_sim", batch, NULL }) ||
-	    run((char *[]){ "modprobe", "-a", "vdpa_sim_net", "vdpa_sim_blk",
-			    "vhost_vdpa", "virtio_vdpa", "virtio_net",
-			    "virtio_blk", NULL })) {
+	for (i = 2; load[i]; i++)
+		missing = missing || !is_loaded(load[i]);
+	if (missing && (run((char *[]){ "modprobe", "vdpa_sim", batch, NULL }) ||
+			run(load))) {
 		*why = "a module of those in the config file is missing";
 		return -ENOENT;
 	}

@@ -19,7 +19,7 @@
 #include "../kselftest_harness.h"
 #include "vdpa_util.h"
 
-#define BULK_SIZE	(4UL << 20)
+#define BULK_SIZE	(1UL << 20)
 #define BULK_IOVA	(1UL << 32)
 
 /* Every parent flavour in each of its address spaces */
@@ -115,16 +115,20 @@ do {									\
 /* The page that the device works in, and something with many pages */
 #define MAP_ALL()							\
 do {									\
+	ASSERT_EQ(0, client_batch(&self->c, variant->asid, true));	\
 	ASSERT_EQ(0, client_map(&self->c));				\
 	ASSERT_EQ(0, client_map_at(&self->c, variant->asid, BULK_IOVA,	\
 				   self->bulk, BULK_SIZE));		\
+	ASSERT_EQ(0, client_batch(&self->c, variant->asid, false));	\
 } while (0)
 
 #define UNMAP_ALL()							\
 do {									\
+	ASSERT_EQ(0, client_batch(&self->c, variant->asid, true));	\
 	ASSERT_EQ(0, client_unmap(&self->c));				\
 	ASSERT_EQ(0, client_unmap_at(&self->c, variant->asid, BULK_IOVA,\
 				     BULK_SIZE));			\
+	ASSERT_EQ(0, client_batch(&self->c, variant->asid, false));	\
 } while (0)
 
 /*
@@ -383,8 +387,6 @@ TEST_F(client, kill_takes_all_away)
 	if (!pid) {
 		if (client_open(&c, &self->dev, variant->asid) ||
 		    client_ack(&c, c.features) || client_map(&c) ||
-		    client_map_at(&c, variant->asid, BULK_IOVA, self->bulk,
-				  BULK_SIZE) ||
 		    client_start(&c) || client_io(&c, IO_TIMEOUT_MS) ||
 		    write(p[1], "x", 1) != 1)
 			_exit(1);

@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The selftests on the modules of the base. What an old client depends on must
+# pass there as it does on ours: "as before" is measured, not asserted. What is
+# skipped or fails there is listed, so that each test has been seen to notice
+# the kernel that lacks the series.
+
+. "$(dirname "$0")/check-lib.sh"
+
+expected=$top/harness/expected-unpatched
+
+# The name of each test, and what became of it, in any order
+results()
+{
+	# 6.1 gives no name in the line of a skipped test
+	awk '/^#  RUN / { name = $3 }
+	     /^ok .* # SKIP / { print name, "skip"; next }
+	     /^ok / { print name, "pass"; next }
+	     /^not ok / { print name, "fail" }' "$@" | sort
+}
+
+as_expected()
+{
+	local tap=$log/check/unpatched.tap
+
+	"$top/harness/vm.sh" --unpatched --timeout 900 -- \
+		"$build/selftests/vhost_vdpa; $build/selftests/handover; true" >"$tap"
+	results "$tap" >"$log/check/unpatched"
+	# Variants do not differ in it
+	sed 's/^\([^.]*\)\.[^.]*\./\1.*./' "$log/check/unpatched" | sort -u |
+		diff "$expected" -
+}
+
+check "unpatched: each test passes, fails or is skipped there as listed" as_expected
