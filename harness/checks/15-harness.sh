@@ -118,7 +118,21 @@ unfit()
 	must_fail ours tree
 }
 
+compared()
+{
+	local cocci=/o/check-tree/drivers/vdpa/x.c:1:2-9:
+
+	printf '%s\n' 'CC x.o' '../t/drivers/x.c:1:2: warning: old' "$cocci old" >"$home/base"
+	sed 's/:1:2/:7:4/' "$home/base" >"$home/same"
+	nothing_new "$home/base" "$home/same"
+	echo '../t/drivers/x.c:1:2: warning: new' | cat "$home/base" - >"$home/more"
+	must_fail nothing_new "$home/base" "$home/more"
+	echo "$cocci new" | cat "$home/base" - >"$home/more"
+	must_fail nothing_new "$home/base" "$home/more"
+}
+
 check "harness: a series survives the way to the tree and back" round_trip
 check "harness: what did not change is not touched" incremental
 check "harness: no work is thrown away" nothing_lost
 check "harness: what does not fit is refused" unfit
+check "harness: a complaint that base does not give is seen" compared

@@ -78,7 +78,7 @@ check_configure()
 # they can be compared between two commits: without the line numbers
 complaints()
 {
-	grep -E '(warning|error|WARNING|ERROR)' "$1" |
+	grep -E '^[^ ]+\.[chS]:[0-9]+' "$1" |
 		sed -E 's/^[^ ]*\/(drivers|include)\//\1\//; s/:[0-9]+(:[0-9]+)?:/:/g; s/:[0-9]+(-[0-9]+)?:/:/g' |
 		sort -u
 }
