@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The firmware: objects, and the commands that create, change and destroy them.
+ *
+ * An object belongs to a uid and is found by its number, which is not used
+ * again soon, so that a stale one is noticed. It cannot be destroyed while
+ * another one uses it. A command that fails leaves everything as it was.
+ */
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "mock.h"
+
+const char * const fw_kind_name[FW_KINDS] = {
+	[FW_UCTX] = "uctx",
+	[FW_PD] = "pd",
+	[FW_TD] = "td",
+	[FW_TIS] = "tis",
+	[FW_TIR] = "tir",
+	[FW_RQT] = "rqt",
+	[FW_UMEM] = "umem",
+	[FW_MKEY] = "mkey",
+	[FW_CQ] = "cq",
+	[FW_QP] = "qp",
+	[FW_VQ] = "virtio_net_q",
+	[FW_COUNTERS] = "virtio_q_counters",
+	[FW_TABLE] = "flow_table",
+	[FW_RULE] = "flow_rule",
+	[FW_MAC] = "l2_table_entry",
+};
+
+void fw_violation(struct mock *m, const char *fmt, ...)
+{
+	va_list args;
+
+	lockdep_assert_held(&m->lock);
+
+	va_start(args, fmt);
+	vscnprintf(m->violation, sizeof(m->violation), fmt, args);
+	va_end(args);
+	m->violations++;
+	dev_notice(m->mdev.device, "violation: %s\n", m->violation);
+}
+
+int fw_errno(u8 status)
+{
+	switch (status) {
+	case MLX5_CMD_STAT_OK:
+		return 0;
+	case MLX5_CMD_STAT_LIM_ERR:
+		return -ENOMEM;
+	case MLX5_CMD_STAT_RES_BUSY:
+		return -EBUSY;
+	case MLX5_CMD_STAT_INT_ERR:
+	case MLX5_CMD_STAT_BAD_INP_LEN_ERR:
+	case MLX5_CMD_STAT_BAD_OUTP_LEN_ERR:
+		return -EIO;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Objects */
+
+struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id)
+{
+	return xa_load(&m->obj[kind], id);
+}
+
+u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new)
+{
+	struct fw_obj *o;
+
+	if (uid && !fw_find(m, FW_UCTX, uid)) {
+		fw_violation(m, "%s of uid %u, which does not exist",
+			     fw_kind_name[kind], uid);
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+
+	o = kzalloc(sizeof(*o), GFP_KERNEL);
+	if (!o)
+		return MLX5_CMD_STAT_LIM_ERR;
+	o->kind = kind;
+	o->uid = uid;
+	/* 16 bits: the least that the field of any kind has */
+	if (xa_alloc_cyclic(&m->obj[kind], &o->id, o, XA_LIMIT(1, U16_MAX),
+			    &m->next_id[kind], GFP_KERNEL) < 0) {
+		kfree(o);
+		return MLX5_CMD_STAT_LIM_ERR;
+	}
+	m->alive[kind]++;
+	*new = o;
+
+	return 0;
+}
+
+/* @o uses another one, which must belong to the same owner */
+u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
+	  struct fw_obj **used)
+{
+	struct fw_obj *dep = fw_find(m, kind, id);
+	struct fw_obj **uses;
+
+	if (!dep || (dep->uid != o->uid && !dep->stuck)) {
+		fw_violation(m, "%s of uid %u uses %s %#x, which %s",
+			     fw_kind_name[o->kind], o->uid, fw_kind_name[kind],
+			     id, dep ? "has another owner" : "does not exist");
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+
+	if (is_power_of_2(o->nuses) || !o->nuses) {
+		uses = krealloc_array(o->uses, max(1U, 2 * o->nuses),
+				      sizeof(*uses), GFP_KERNEL);
+		if (!uses)
+			return MLX5_CMD_STAT_LIM_ERR;
+		o->uses = uses;
+	}
+	o->uses[o->nuses++] = dep;
+	dep->refs++;
+	if (used)
+		*used = dep;
+
+	return 0;
+}
+
+static void fw_unuse_all(struct fw_obj *o)
+{
+	while (o->nuses)
+		o->uses[--o->nuses]->refs--;
+}
+
+static void fw_free(struct mock *m, struct fw_obj *o)
+{
+	fw_unuse_all(o);
+	kfree(o->uses);
+	xa_erase(&m->obj[o->kind], o->id);
+	if (o->kind == FW_MKEY)
+		kvfree(o->mkey.mtt);
+	if (o->kind == FW_CQ) {
+		irq_work_sync(&o->cq.irq);
+		kfree(o->cq.pas);
+	}
+	if (!o->stuck)
+		m->alive[o->kind]--;
+	kfree(o);
+}
+
+static void fw_mark_stuck(struct mock *m, struct fw_obj *o)
+{
+	unsigned int i;
+
+	if (o->stuck)
+		return;
+	o->stuck = true;
+	m->alive[o->kind]--;
+	for (i = 0; i < o->nuses; i++)
+		fw_mark_stuck(m, o->uses[i]);
+}
+
+u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid)
+{
+	struct fw_obj *o = fw_find(m, kind, id);
+
+	if (!o || o->uid != uid) {
+		fw_violation(m, "uid %u destroys %s %#x, which %s", uid,
+			     fw_kind_name[kind], id,
+			     o ? "has another owner" : "does not exist");
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+	if (o->refs) {
+		if (!o->stuck)
+			fw_violation(m, "%s %#x is destroyed in use",
+				     fw_kind_name[kind], id);
+		return MLX5_CMD_STAT_RES_BUSY;
+	}
+	if (m->inject) {
+		fw_mark_stuck(m, o);
+		return MLX5_CMD_STAT_INT_ERR;
+	}
+	fw_free(m, o);
+
+	return 0;
+}
+
+/* Users before what they use */
+void fw_free_all(struct mock *m)
+{
+	struct fw_obj *o;
+	unsigned long id;
+	bool again;
+	int kind;
+
+	do {
+		again = false;
+		for (kind = 0; kind < FW_KINDS; kind++) {
+			xa_for_each(&m->obj[kind], id, o) {
+				if (!o->refs)
+					fw_free(m, o);
+				else
+					again = true;
+			}
+		}
+	} while (again);
+}
+
+/* Commands */
+
+/* Every command passes here: it is counted, delayed, or chosen to fail */
+u8 fw_begin(struct mock *m, u16 opcode)
+{
+	lockdep_assert_held(&m->lock);
+
+	m->inject = false;
+	m->total++;
+	if (opcode < FW_OPCODES)
+		m->commands[opcode]++;
+	if (m->delay_us)
+		usleep_range(m->delay_us, m->delay_us + 10);
+	if (m->fail_nth && (!m->fail_opcode || m->fail_opcode == opcode) &&
+	    !--m->fail_nth) {
+		m->inject = true;
+		m->failed = opcode;
+		dev_info(m->mdev.device, "command %#x is made to fail\n", opcode);
+	}
+
+	return m->inject ? MLX5_CMD_STAT_INT_ERR : 0;
+}
+
+/* Create an object that is nothing but its number */
+#define FW_CREATE_PLAIN(m, kind, uid, out_struct, out, field)			\
+({										\
+	struct fw_obj *__o;							\
+	u8 __status = fw_create(m, kind, uid, &__o);				\
+										\
+	if (!__status)								\
+		MLX5_SET(out_struct, out, field, __o->id);			\
+	__status;								\
+})
+
+/* ... or that uses one other */
+static u8 fw_create_user(struct mock *m, enum fw_kind kind, u16 uid,
+			 enum fw_kind used, u32 used_id, struct fw_obj **new)
+{
+	u8 status = fw_create(m, kind, uid, new);
+
+	if (status)
+		return status;
+	status = fw_use(m, *new, used, used_id, NULL);
+	if (status)
+		fw_destroy(m, kind, (*new)->id, uid);
+
+	return status;
+}
+
+static u8 fw_create_tis(struct mock *m, void *in, void *out)
+{
+	void *tisc = MLX5_ADDR_OF(create_tis_in, in, ctx);
+	struct fw_obj *o;
+	u8 status;
+
+	status = fw_create_user(m, FW_TIS, MLX5_GET(create_tis_in, in, uid), FW_TD,
+				MLX5_GET(tisc, tisc, transport_domain), &o);
+	if (!status)
+		MLX5_SET(create_tis_out, out, tisn, o->id);
+
+	return status;
+}
+
+static u8 fw_create_tir(struct mock *m, void *in, void *out)
+{
+	void *tirc = MLX5_ADDR_OF(create_tir_in, in, ctx);
+	u16 uid = MLX5_GET(create_tir_in, in, uid);
+	struct fw_obj *o;
+	u8 status;
+
+	status = fw_create_user(m, FW_TIR, uid, FW_RQT,
+				MLX5_GET(tirc, tirc, indirect_table), &o);
+	if (status)
+		return status;
+	status = fw_use(m, o, FW_TD, MLX5_GET(tirc, tirc, transport_domain), NULL);
+	if (status)
+		fw_destroy(m, FW_TIR, o->id, uid);
+	else
+		MLX5_SET(create_tir_out, out, tirn, o->id);
+
+	return status;
+}
+
+/* A table of receive queues: as many as the command has, of those that exist */
+static u8 fw_fill_rqt(struct mock *m, struct fw_obj *o, void *rqtc, int room)
+{
+	u32 i, n = MLX5_GET(rqtc, rqtc, rqt_actual_size);
+	__be32 *list = MLX5_ADDR_OF(rqtc, rqtc, rq_num[0]);
+	struct fw_obj before = *o;
+	u8 status = 0;
+
+	if (MLX5_GET(rqtc, rqtc, list_q_type) != MLX5_RQTC_LIST_Q_TYPE_VIRTIO_NET_Q ||
+	    !is_power_of_2(n) || n * sizeof(*list) > room) {
+		fw_violation(m, "RQT with %u queues in a command with room for %zu",
+			     n, room / sizeof(*list));
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+
+	o->uses = NULL;
+	o->nuses = 0;
+	for (i = 0; !status && i < n; i++)
+		status = fw_use(m, o, FW_VQ, be32_to_cpu(list[i]) & 0xffffff, NULL);
+	if (status) {
+		swap(o->uses, before.uses);
+		swap(o->nuses, before.nuses);
+	}
+	fw_unuse_all(&before);
+	kfree(before.uses);
+
+	return status;
+}
+
+static u8 fw_create_rqt(struct mock *m, void *in, int inlen, void *out)
+{
+	u16 uid = MLX5_GET(create_rqt_in, in, uid);
+	struct fw_obj *o;
+	u8 status;
+
+	status = fw_create(m, FW_RQT, uid, &o);
+	if (status)
+		return status;
+	status = fw_fill_rqt(m, o, MLX5_ADDR_OF(create_rqt_in, in, rqt_context),
+			     inlen - MLX5_ST_SZ_BYTES(create_rqt_in));
+	if (status)
+		fw_destroy(m, FW_RQT, o->id, uid);
+	else
+		MLX5_SET(create_rqt_out, out, rqtn, o->id);
+
+	return status;
+}
+
+static u8 fw_modify_rqt(struct mock *m, void *in, int inlen)
+{
+	u32 rqtn = MLX5_GET(modify_rqt_in, in, rqtn);
+	struct fw_obj *o = fw_find(m, FW_RQT, rqtn);
+
+	if (!o || o->uid != MLX5_GET(modify_rqt_in, in, uid)) {
+		fw_violation(m, "RQT %#x is modified and is not there", rqtn);
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+
+	return fw_fill_rqt(m, o, MLX5_ADDR_OF(modify_rqt_in, in, ctx),
+			   inlen - MLX5_ST_SZ_BYTES(modify_rqt_in));
+}
+
+static u8 fw_create_umem(struct mock *m, void *in, int inlen, void *out)
+{
+	void *umem = MLX5_ADDR_OF(create_umem_in, in, umem);
+	u64 n = MLX5_GET64(umem, umem, num_of_mtt);
+	struct fw_obj *o;
+	u8 status;
+
+	if (!n || n > (inlen - MLX5_ST_SZ_BYTES(create_umem_in)) / sizeof(__be64)) {
+		fw_violation(m, "UMEM of %llu pages in a command of %d bytes", n, inlen);
+		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+	}
+	status = fw_create(m, FW_UMEM, MLX5_GET(create_umem_in, in, uid), &o);
+	if (status)
+		return status;
+	o->umem_size = n << (MLX5_GET(umem, umem, log_page_size) +
+			     MLX5_ADAPTER_PAGE_SHIFT);
+	MLX5_SET(create_umem_out, out, umem_id, o->id);
+
+	return 0;
+}
+
+static u8 fw_create_cq(struct mock *m, void *in, int inlen, void *out)
+{
+	void *cqc = MLX5_ADDR_OF(create_cq_in, in, cq_context);
+	u8 log_page = MLX5_GET(cqc, cqc, log_page_size) + MLX5_ADAPTER_PAGE_SHIFT;
+	u8 log_size = MLX5_GET(cqc, cqc, log_cq_size);
+	size_t npages = DIV_ROUND_UP(64 << log_size, 1 << log_page);
+	struct fw_obj *o;
+	u8 status;
+
+	if (npages * sizeof(__be64) > inlen - MLX5_ST_SZ_BYTES(create_cq_in) ||
+	    MLX5_GET(cqc, cqc, uar_page) != m->uar.index || !m->nuars) {
+		fw_violation(m, "CQ of 2^%u entries in a command of %d bytes, uar %u",
+			     log_size, inlen, MLX5_GET(cqc, cqc, uar_page));
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	status = fw_create(m, FW_CQ, MLX5_GET(create_cq_in, in, uid), &o);
+	if (status)
+		return status;
+
+	o->cq.log_page = log_page;
+	o->cq.log_size = log_size;
+	o->cq.db = mem_dma(MLX5_GET64(cqc, cqc, dbr_addr));
+	o->cq.pas = kmemdup(MLX5_ADDR_OF(create_cq_in, in, pas),
+			    npages * sizeof(__be64), GFP_KERNEL);
+	vq_cq_init(o);
+	if (!o->cq.pas || !o->cq.db) {
+		fw_destroy(m, FW_CQ, o->id, o->uid);
+		return MLX5_CMD_STAT_LIM_ERR;
+	}
+	MLX5_SET(create_cq_out, out, cqn, o->id);
+
+	return 0;
+}
+
+static u8 fw_create_qp(struct mock *m, void *in, void *out)
+{
+	void *qpc = MLX5_ADDR_OF(create_qp_in, in, qpc);
+	u16 uid = MLX5_GET(create_qp_in, in, uid);
+	struct fw_obj *o;
+	u8 status;
+
+	status = fw_create_user(m, FW_QP, uid, FW_PD, MLX5_GET(qpc, qpc, pd), &o);
+	if (status)
+		return status;
+
+	o->qp.state = MLX5_QPC_STATE_RST;
+	o->qp.fw = MLX5_GET(qpc, qpc, rq_type) == MLX5_ZERO_LEN_RQ;
+	if (!o->qp.fw) {
+		o->qp.db = mem_dma(MLX5_GET64(qpc, qpc, dbr_addr));
+		status = fw_use(m, o, FW_CQ, MLX5_GET(qpc, qpc, cqn_rcv), &o->qp.cq);
+		if (!status && !o->qp.db)
+			status = MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	if (status)
+		fw_destroy(m, FW_QP, o->id, uid);
+	else
+		MLX5_SET(create_qp_out, out, qpn, o->id);
+
+	return status;
+}
+
+static u8 fw_modify_qp(struct mock *m, void *in, u16 opcode)
+{
+	static const struct {
+		u16 opcode;
+		u8 from;
+		u8 to;
+	} transitions[] = {
+		{ MLX5_CMD_OP_RST2INIT_QP, MLX5_QPC_STATE_RST, MLX5_QPC_STATE_INIT },
+		{ MLX5_CMD_OP_INIT2RTR_QP, MLX5_QPC_STATE_INIT, MLX5_QPC_STATE_RTR },
+		{ MLX5_CMD_OP_RTR2RTS_QP, MLX5_QPC_STATE_RTR, MLX5_QPC_STATE_RTS },
+	};
+	/* The commands have the number and the context in the same place */
+	u32 qpn = MLX5_GET(rst2init_qp_in, in, qpn);
+	void *qpc = MLX5_ADDR_OF(rst2init_qp_in, in, qpc);
+	struct fw_obj *o = fw_find(m, FW_QP, qpn);
+	int i;
+
+	if (!o || o->uid != MLX5_GET(rst2init_qp_in, in, uid)) {
+		fw_violation(m, "QP %#x is modified and is not there", qpn);
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+	if (opcode == MLX5_CMD_OP_2RST_QP) {
+		o->qp.state = MLX5_QPC_STATE_RST;
+		return 0;
+	}
+	for (i = 0; i < ARRAY_SIZE(transitions); i++) {
+		if (transitions[i].opcode != opcode)
+			continue;
+		if (transitions[i].from != o->qp.state)
+			break;
+		if (opcode != MLX5_CMD_OP_RTR2RTS_QP)
+			o->qp.remote = MLX5_GET(qpc, qpc, remote_qpn);
+		o->qp.state = transitions[i].to;
+		return 0;
+	}
+
+	fw_violation(m, "QP %#x in state %u gets command %#x", qpn, o->qp.state, opcode);
+	return MLX5_CMD_STAT_BAD_QP_STATE_ERR;
+}
+
+/* The memory that a virtqueue gives to the firmware must be as large as promised */
+static u8 fw_vq_use_umem(struct mock *m, struct fw_obj *o, u32 id, u32 size,
+			 u32 a, u32 b)
+{
+	struct fw_obj *umem;
+	u8 status = fw_use(m, o, FW_UMEM, id, &umem);
+
+	if (status)
+		return status;
+	if (umem->umem_size >= size && size >= a * o->vq.size + b)
+		return 0;
+	fw_violation(m, "queue of %u has a UMEM of %llu, used %u, of %u needed",
+		     o->vq.size, umem->umem_size, size, a * o->vq.size + b);
+
+	return MLX5_CMD_STAT_BAD_PARAM_ERR;
+}
+
+#define VQ_USE_UMEM(m, o, ctx, n)						\
+	fw_vq_use_umem(m, o, MLX5_GET(virtio_q, ctx, umem_##n##_id),		\
+		       MLX5_GET(virtio_q, ctx, umem_##n##_size),		\
+		       MLX5_CAP_DEV_VDPA_EMULATION(&(m)->mdev,			\
+						   umem_##n##_buffer_param_a),	\
+		       MLX5_CAP_DEV_VDPA_EMULATION(&(m)->mdev,			\
+						   umem_##n##_buffer_param_b))
+
+static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
+{
+	struct fw_obj *mkey, *remote;
+	u8 status;
+
+	status = fw_use(m, o, FW_PD, o->vq.pd, NULL) ?:
+		 fw_use(m, o, FW_MKEY, mlx5_mkey_to_idx(o->vq.mkey), &mkey) ?:
+		 fw_use(m, o, FW_QP, MLX5_GET(virtio_q, ctx, event_qpn_or_msix),
+			&o->vq.qp) ?:
+		 fw_use(m, o, FW_COUNTERS, MLX5_GET(virtio_q, ctx, counter_set_id),
+			&o->vq.counters) ?:
+		 VQ_USE_UMEM(m, o, ctx, 1) ?:
+		 VQ_USE_UMEM(m, o, ctx, 2) ?:
+		 VQ_USE_UMEM(m, o, ctx, 3);
+	if (!status && o->vq.index % 2)
+		status = fw_use(m, o, FW_TIS,
+				MLX5_GET(virtio_net_q_object, obj, tisn_or_qpn), NULL);
+	if (status)
+		return status;
+
+	remote = fw_find(m, FW_QP, o->vq.qp->qp.remote);
+	if (mkey->mkey.pd != o->vq.pd || o->vq.qp->qp.state != MLX5_QPC_STATE_RTS ||
+	    !remote || remote->qp.state != MLX5_QPC_STATE_RTR) {
+		fw_violation(m, "queue %u: pd %#x and %#x, QP in state %u",
+			     o->vq.index, mkey->mkey.pd, o->vq.pd,
+			     o->vq.qp->qp.state);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+
+	return 0;
+}
+
+static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
+{
+	void *obj = MLX5_ADDR_OF(create_virtio_net_q_in, in, obj_context);
+	void *ctx = MLX5_ADDR_OF(virtio_net_q_object, obj, virtio_q_context);
+	struct fw_obj *o, *other;
+	struct fw_vq *vq;
+	unsigned long id;
+	u8 status;
+
+	status = fw_create(m, FW_VQ, uid, &o);
+	if (status)
+		return status;
+
+	vq = &o->vq;
+	vq->state = MLX5_VIRTIO_NET_Q_OBJECT_STATE_INIT;
+	vq->index = MLX5_GET(virtio_q, ctx, queue_index);
+	vq->size = MLX5_GET(virtio_q, ctx, queue_size);
+	vq->avail = MLX5_GET(virtio_net_q_object, obj, hw_available_index);
+	vq->used = MLX5_GET(virtio_net_q_object, obj, hw_used_index);
+	/* struct virtio_net_hdr has num_buffers only in the modern device */
+	vq->hdr_len = MLX5_GET(virtio_q, ctx, virtio_version_1_0) ? 12 : 10;
+	vq->mkey = MLX5_GET(virtio_q, ctx, virtio_q_mkey);
+	vq->pd = MLX5_GET(virtio_q, ctx, pd);
+	vq->desc_addr = MLX5_GET64(virtio_q, ctx, desc_addr);
+	vq->avail_addr = MLX5_GET64(virtio_q, ctx, available_addr);
+	vq->used_addr = MLX5_GET64(virtio_q, ctx, used_addr);
+
+	xa_for_each(&m->obj[FW_VQ], id, other)
+		if (other != o && other->vq.index == vq->index && !other->stuck) {
+			fw_violation(m, "two queues %u", vq->index);
+			status = MLX5_CMD_STAT_BAD_PARAM_ERR;
+		}
+	if (!is_power_of_2(vq->size) ||
+	    MLX5_GET(virtio_q, ctx, virtio_q_type) !=
+	    MLX5_VIRTIO_EMULATION_VIRTIO_QUEUE_TYPE_SPLIT ||
+	    MLX5_GET(virtio_q, ctx, event_mode) != MLX5_VIRTIO_Q_EVENT_MODE_QP_MODE) {
+		fw_violation(m, "queue %u has a size, type or event mode unknown here",
+			     vq->index);
+		status = MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	if (!status)
+		status = fw_vq_use_all(m, o, obj, ctx);
+
+	if (status)
+		fw_destroy(m, FW_VQ, o->id, uid);
+	else
+		MLX5_SET(general_obj_out_cmd_hdr, out, obj_id, o->id);
+
+	return status;
+}
+
+static u8 fw_modify_vq(struct mock *m, struct fw_obj *o, void *in)
+{
+	void *obj = MLX5_ADDR_OF(modify_virtio_net_q_in, in, obj_context);
+	u8 to = MLX5_GET(virtio_net_q_object, obj, state);
+
+	if (MLX5_GET64(virtio_net_q_object, obj, modify_field_select) !=
+	    MLX5_VIRTQ_MODIFY_MASK_STATE) {
+		fw_violation(m, "queue %u: something else than the state is modified",
+			     o->vq.index);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	if ((o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_INIT &&
+	     to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY) ||
+	    (o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY &&
+	     to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_SUSPEND)) {
+		o->vq.state = to;
+		o->vq.look = true;
+		wake_up(&m->wait);
+		return 0;
+	}
+	/* It got there by itself: the driver cannot know */
+	if (o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_ERR)
+		fw_violation(m, "queue %u from state %u to %u", o->vq.index,
+			     o->vq.state, to);
+
+	return MLX5_CMD_STAT_BAD_RES_STATE_ERR;
+}
+
+static u8 fw_query_vq(struct fw_obj *o, void *out)
+{
+	void *obj = MLX5_ADDR_OF(query_virtio_net_q_out, out, obj_context);
+
+	MLX5_SET(virtio_net_q_object, obj, state, o->vq.state);
+	MLX5_SET(virtio_net_q_object, obj, hw_available_index, o->vq.avail);
+	MLX5_SET(virtio_net_q_object, obj, hw_used_index, o->vq.used);
+
+	return 0;
+}
+
+static u8 fw_query_counters(struct fw_obj *o, void *out)
+{
+	void *ctx = MLX5_ADDR_OF(query_virtio_q_counters_out, out, counters);
+
+	MLX5_SET64(virtio_q_counters, ctx, received_desc, o->counter[0]);
+	MLX5_SET64(virtio_q_counters, ctx, completed_desc, o->counter[1]);
+
+	return 0;
+}
+
+static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int outlen,
+			 u16 opcode)
+{
+	u16 type = MLX5_GET(general_obj_in_cmd_hdr, in, obj_type);
+	u16 uid = MLX5_GET(general_obj_in_cmd_hdr, in, uid);
+	u32 id = MLX5_GET(general_obj_in_cmd_hdr, in, obj_id);
+	bool is_vq = type == MLX5_OBJ_TYPE_VIRTIO_NET_Q;
+	enum fw_kind kind = is_vq ? FW_VQ : FW_COUNTERS;
+	struct fw_obj *o;
+
+	if (!is_vq && type != MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS) {
+		fw_violation(m, "general object of type %#x", type);
+		return MLX5_CMD_STAT_BAD_OP_ERR;
+	}
+
+	if (opcode == MLX5_CMD_OP_DESTROY_GENERAL_OBJECT)
+		return fw_destroy(m, kind, id, uid);
+	if (opcode == MLX5_CMD_OP_CREATE_GENERAL_OBJECT) {
+		if (is_vq && inlen >= MLX5_ST_SZ_BYTES(create_virtio_net_q_in))
+			return fw_create_vq(m, in, out, uid);
+		if (!is_vq)
+			return FW_CREATE_PLAIN(m, FW_COUNTERS, uid,
+					       general_obj_out_cmd_hdr, out, obj_id);
+		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+	}
+
+	o = fw_find(m, kind, id);
+	if (!o || o->uid != uid) {
+		fw_violation(m, "command %#x for %s %#x, which is not there",
+			     opcode, fw_kind_name[kind], id);
+		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+	if (opcode == MLX5_CMD_OP_MODIFY_GENERAL_OBJECT && is_vq)
+		return fw_modify_vq(m, o, in);
+	if (opcode == MLX5_CMD_OP_QUERY_GENERAL_OBJECT && is_vq &&
+	    outlen >= MLX5_ST_SZ_BYTES(query_virtio_net_q_out))
+		return fw_query_vq(o, out);
+	if (opcode == MLX5_CMD_OP_QUERY_GENERAL_OBJECT && !is_vq &&
+	    outlen >= MLX5_ST_SZ_BYTES(query_virtio_q_counters_out))
+		return fw_query_counters(o, out);
+
+	return MLX5_CMD_STAT_BAD_OUTP_LEN_ERR;
+}
+
+/* The input of a command is at least as long as its structure */
+#define CHECK_LEN(in_struct)							\
+do {										\
+	if (inlen < MLX5_ST_SZ_BYTES(in_struct)) {				\
+		fw_violation(m, "command %#x of %d bytes", opcode, inlen);	\
+		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;				\
+	}									\
+} while (0)
+
+#define DESTROY(kind, in_struct, field)						\
+do {										\
+	CHECK_LEN(in_struct);							\
+	return fw_destroy(m, kind, MLX5_GET(in_struct, in, field), uid);	\
+} while (0)
+
+u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
+{
+	u16 opcode = MLX5_GET(alloc_pd_in, in, opcode);
+	u16 uid = MLX5_GET(alloc_pd_in, in, uid);
+	u8 status = fw_begin(m, opcode);
+
+	switch (opcode) {
+	case MLX5_CMD_OP_DEALLOC_PD:
+		DESTROY(FW_PD, dealloc_pd_in, pd);
+	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
+		DESTROY(FW_TD, dealloc_transport_domain_in, transport_domain);
+	case MLX5_CMD_OP_DESTROY_TIS:
+		DESTROY(FW_TIS, destroy_tis_in, tisn);
+	case MLX5_CMD_OP_DESTROY_TIR:
+		DESTROY(FW_TIR, destroy_tir_in, tirn);
+	case MLX5_CMD_OP_DESTROY_RQT:
+		DESTROY(FW_RQT, destroy_rqt_in, rqtn);
+	case MLX5_CMD_OP_DESTROY_UMEM:
+		DESTROY(FW_UMEM, destroy_umem_in, umem_id);
+	case MLX5_CMD_OP_DESTROY_MKEY:
+		DESTROY(FW_MKEY, destroy_mkey_in, mkey_index);
+	case MLX5_CMD_OP_DESTROY_CQ:
+		DESTROY(FW_CQ, destroy_cq_in, cqn);
+	case MLX5_CMD_OP_DESTROY_QP:
+		DESTROY(FW_QP, destroy_qp_in, qpn);
+	case MLX5_CMD_OP_DESTROY_UCTX:
+		CHECK_LEN(destroy_uctx_in);
+		return fw_destroy(m, FW_UCTX, MLX5_GET(destroy_uctx_in, in, uid), 0);
+	case MLX5_CMD_OP_DESTROY_GENERAL_OBJECT:
+		return fw_general_obj(m, in, inlen, out, outlen, opcode);
+	}
+
+	/* A failure of the others is as if they had not been issued */
+	if (status)
+		return status;
+
+	switch (opcode) {
+	case MLX5_CMD_OP_ALLOC_PD:
+		return FW_CREATE_PLAIN(m, FW_PD, uid, alloc_pd_out, out, pd);
+	case MLX5_CMD_OP_ALLOC_TRANSPORT_DOMAIN:
+		return FW_CREATE_PLAIN(m, FW_TD, uid, alloc_transport_domain_out,
+				       out, transport_domain);
+	case MLX5_CMD_OP_CREATE_UCTX:
+		return FW_CREATE_PLAIN(m, FW_UCTX, 0, create_uctx_out, out, uid);
+	case MLX5_CMD_OP_QUERY_SPECIAL_CONTEXTS:
+		MLX5_SET(query_special_contexts_out, out, null_mkey,
+			 mlx5_idx_to_mkey(1));
+		return 0;
+	case MLX5_CMD_OP_QUERY_VPORT_STATE:
+		MLX5_SET(query_vport_state_out, out, state, m->link);
+		return 0;
+	case MLX5_CMD_OP_MODIFY_NIC_VPORT_CONTEXT:
+		CHECK_LEN(modify_nic_vport_context_in);
+		m->mtu = MLX5_GET(modify_nic_vport_context_in, in, nic_vport_context.mtu);
+		return 0;
+	case MLX5_CMD_OP_CREATE_TIS:
+		CHECK_LEN(create_tis_in);
+		return fw_create_tis(m, in, out);
+	case MLX5_CMD_OP_CREATE_TIR:
+		CHECK_LEN(create_tir_in);
+		return fw_create_tir(m, in, out);
+	case MLX5_CMD_OP_CREATE_RQT:
+		CHECK_LEN(create_rqt_in);
+		return fw_create_rqt(m, in, inlen, out);
+	case MLX5_CMD_OP_MODIFY_RQT:
+		CHECK_LEN(modify_rqt_in);
+		return fw_modify_rqt(m, in, inlen);
+	case MLX5_CMD_OP_CREATE_UMEM:
+		CHECK_LEN(create_umem_in);
+		return fw_create_umem(m, in, inlen, out);
+	case MLX5_CMD_OP_CREATE_MKEY:
+		CHECK_LEN(create_mkey_in);
+		return mem_create_mkey(m, in, inlen, out);
+	case MLX5_CMD_OP_CREATE_CQ:
+		CHECK_LEN(create_cq_in);
+		return fw_create_cq(m, in, inlen, out);
+	case MLX5_CMD_OP_CREATE_QP:
+		CHECK_LEN(create_qp_in);
+		return fw_create_qp(m, in, out);
+	case MLX5_CMD_OP_2RST_QP:
+		CHECK_LEN(qp_2rst_in);
+		return fw_modify_qp(m, in, opcode);
+	case MLX5_CMD_OP_RST2INIT_QP:
+	case MLX5_CMD_OP_INIT2RTR_QP:
+	case MLX5_CMD_OP_RTR2RTS_QP:
+		CHECK_LEN(rst2init_qp_in);
+		return fw_modify_qp(m, in, opcode);
+	case MLX5_CMD_OP_CREATE_GENERAL_OBJECT:
+	case MLX5_CMD_OP_MODIFY_GENERAL_OBJECT:
+	case MLX5_CMD_OP_QUERY_GENERAL_OBJECT:
+		return fw_general_obj(m, in, inlen, out, outlen, opcode);
+	}
+
+	fw_violation(m, "unknown command %#x", opcode);
+	return MLX5_CMD_STAT_BAD_OP_ERR;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A model of what mlx5_core and the firmware behind it are to mlx5_vdpa.
+ *
+ * core.c	the entry points of mlx5_core that mlx5_vdpa imports, the PCI
+ *		device below them, and debugfs
+ * cmd.c	the firmware's objects, and the commands on them
+ * mem.c	memory keys: what they are made of, and access through them
+ * vq.c		virtqueues, steering and completions
+ *
+ * Terms: a violation is something that a correct driver does not do; it fails,
+ * and is counted. A fault is an access to memory that a key does not permit;
+ * it is what a key is for, so that it is counted apart. An object is stuck if
+ * it could not be destroyed because a failure was asked for: it, and what it
+ * uses, stays, and is neither counted as alive nor as a violation.
+ */
+#ifndef MLX5_MOCK_H
+#define MLX5_MOCK_H
+
+#include <linux/irq_work.h>
+#include <linux/mlx5/cq.h>
+#include <linux/mlx5/device.h>
+#include <linux/mlx5/driver.h>
+#include <linux/mlx5/fs.h>
+#include <linux/mlx5/mlx5_ifc.h>
+#include <linux/mlx5/mlx5_ifc_vdpa.h>
+#include <linux/mlx5/qp.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+enum fw_kind {
+	FW_UCTX,
+	FW_PD,
+	FW_TD,
+	FW_TIS,
+	FW_TIR,
+	FW_RQT,
+	FW_UMEM,
+	FW_MKEY,
+	FW_CQ,
+	FW_QP,
+	FW_VQ,
+	FW_COUNTERS,
+	FW_TABLE,
+	FW_RULE,
+	FW_MAC,
+	FW_KINDS
+};
+
+/* Access mode of the null key, which no command creates */
+#define FW_MKEY_NULL 0xff
+
+struct fw_mkey {
+	u32 pd;
+	u8 variant;		/* mkey_7_0 */
+	u8 mode;		/* MLX5_MKC_ACCESS_MODE_... */
+	u8 log_page;
+	bool lr;
+	bool lw;
+	bool length64;
+	u64 start;
+	u64 len;
+	u32 n;			/* entries */
+	union {
+		__be64 *mtt;
+		struct mlx5_klm *klm;
+	};
+};
+
+struct fw_cq {
+	struct mlx5_core_cq *mcq;	/* NULL: gone from the event queue */
+	__be64 *pas;
+	u8 log_page;
+	u8 log_size;
+	__be32 *db;
+	u32 pi;
+	u32 events;
+	struct irq_work irq;
+};
+
+struct fw_qp {
+	u8 state;		/* MLX5_QPC_STATE_... */
+	bool fw;		/* the end that the firmware uses */
+	u32 remote;
+	struct fw_obj *cq;
+	__be32 *db;
+	u16 consumed;
+};
+
+struct fw_vq {
+	u8 state;		/* MLX5_VIRTIO_NET_Q_OBJECT_STATE_... */
+	u16 index;
+	u16 size;
+	u16 avail;
+	u16 used;
+	u8 hdr_len;
+	bool look;		/* became ready: there may be something already */
+	bool owed;		/* an event that the driver had no room for */
+	u32 mkey;
+	u32 pd;
+	u64 desc_addr;
+	u64 avail_addr;
+	u64 used_addr;
+	struct fw_obj *qp;
+	struct fw_obj *counters;
+};
+
+struct fw_rule {
+	u8 mac[ETH_ALEN];
+	u8 mac_mask[ETH_ALEN];
+	bool match_tag;
+	bool tag;
+	u16 vid;
+	struct fw_obj *tir;
+};
+
+struct fw_obj {
+	enum fw_kind kind;
+	u32 id;
+	u16 uid;		/* of the owner; 0: the kernel */
+	bool stuck;
+	unsigned int refs;
+	unsigned int nuses;
+	struct fw_obj **uses;
+	union {
+		struct fw_mkey mkey;
+		struct fw_cq cq;
+		struct fw_qp qp;
+		struct fw_vq vq;
+		struct fw_rule rule;
+		u64 umem_size;
+		u64 counter[2];	/* received, completed */
+		u8 mac[ETH_ALEN];
+	};
+};
+
+#define FW_OPCODES 0x1000
+
+struct mock {
+	struct mlx5_core_dev mdev;
+	struct mlx5_adev madev;
+	struct mlx5_hca_cap gen_cap;
+	struct mlx5_hca_cap vdpa_cap;
+	struct mlx5_uars_page uar;
+	void __iomem *bar;
+	struct atomic_notifier_head events;
+	struct dentry *debugfs;
+	struct task_struct *thread;
+	struct wait_queue_head wait;
+
+	struct mutex lock;	/* all that follows */
+	struct xarray obj[FW_KINDS];
+	u32 next_id[FW_KINDS];
+	unsigned int alive[FW_KINDS];
+	struct list_head buffers;
+	unsigned int nbuffers;
+	unsigned int nnotifiers;
+	unsigned int nuars;
+	bool link;
+	u16 mtu;
+	u8 default_mac[ETH_ALEN];
+
+	/* Faults on demand; 0: none */
+	u32 fail_nth;
+	u32 fail_opcode;
+	u32 delay_us;
+	bool inject;		/* the command that is being executed */
+	u32 failed;		/* opcode of the last that was made to fail */
+
+	u32 commands[FW_OPCODES];
+	u64 total;
+	u64 violations;
+	char violation[160];
+	u64 faults;
+	u64 bytes;
+	u64 frames;
+	u64 dropped;
+};
+
+static inline struct mock *to_mock(struct mlx5_core_dev *mdev)
+{
+	return container_of(mdev, struct mock, mdev);
+}
+
+/* cmd.c; the caller holds the lock. What has no other type is a status. */
+__printf(2, 3) void fw_violation(struct mock *m, const char *fmt, ...);
+u8 fw_begin(struct mock *m, u16 opcode);
+u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen);
+struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id);
+u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new);
+u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
+	  struct fw_obj **used);
+u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid);
+void fw_free_all(struct mock *m);
+int fw_errno(u8 status);
+extern const char * const fw_kind_name[FW_KINDS];
+
+/* mem.c */
+u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out);
+int mem_null_mkey(struct mock *m);
+int mem_access(struct mock *m, u32 key, u32 pd, u64 addr, void *buf, u32 len,
+	       bool write);
+void *mem_dma(u64 addr);
+
+/* vq.c */
+int vq_thread(void *data);
+void vq_cq_init(struct fw_obj *o);
+
+#endif

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The data path: a thread takes what the driver made available in the transmit
+ * queues, and gives each frame to the receive queue to which its address is
+ * steered. Completions go the way of the device: an event from the queue's QP
+ * uses up a receive descriptor of the QP that it is connected to, which writes
+ * a completion (CQE), and if the driver armed the CQ, it is called back from an
+ * interrupt.
+ *
+ * The doorbell page is memory, which cannot trap, so that the thread polls it. A
+ * value there stands for a kick of any queue, since the next one replaces it; a
+ * queue that becomes ready is looked at once without a kick.
+ */
+#include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
+#include <linux/kthread.h>
+#include <linux/virtio_ring.h>
+
+#include "mock.h"
+
+#define NO_KICK		0xffff
+#define FRAME_MAX	65562
+#define POLL_BUSY_US	50
+#define POLL_IDLE_US	1000
+#define IDLE_POLLS	200	/* that found nothing, until it polls less often */
+
+/* A chain of descriptors: what is left of it, as one range of addresses a piece */
+struct chain {
+	u16 head;
+	unsigned int n;
+	struct {
+		u64 addr;
+		u32 len;
+		bool write;
+	} piece[256];
+};
+
+static int vq_access(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
+		     u32 len, bool write)
+{
+	int r = mem_access(m, vq->mkey, vq->pd, addr, buf, len, write);
+
+	if (r) {
+		m->faults++;
+		vq->state = MLX5_VIRTIO_NET_Q_OBJECT_STATE_ERR;
+		dev_dbg(m->mdev.device, "queue %u: %s of %u at %#llx: %d\n", vq->index,
+			write ? "write" : "read", len, addr, r);
+	}
+
+	return r;
+}
+
+static int vq_read16(struct mock *m, struct fw_vq *vq, u64 addr, u16 *val)
+{
+	__le16 le;
+	int r = vq_access(m, vq, addr, &le, sizeof(le), false);
+
+	*val = le16_to_cpu(le);
+	return r;
+}
+
+/* A ring that makes no sense is the driver's fault as much as a wrong address */
+static int vq_broken(struct mock *m, struct fw_vq *vq)
+{
+	m->faults++;
+	vq->state = MLX5_VIRTIO_NET_Q_OBJECT_STATE_ERR;
+	return -EINVAL;
+}
+
+static int vq_walk(struct mock *m, struct fw_vq *vq, u64 table, u32 size,
+		   u16 next, struct chain *c, bool indirect)
+{
+	struct vring_desc d;
+	u16 flags;
+	int r;
+
+	do {
+		if (next >= size || c->n == ARRAY_SIZE(c->piece))
+			return vq_broken(m, vq);
+		r = vq_access(m, vq, table + next * sizeof(d), &d, sizeof(d), false);
+		if (r)
+			return r;
+		flags = le16_to_cpu(d.flags);
+		next = le16_to_cpu(d.next);
+		if (flags & VRING_DESC_F_INDIRECT) {
+			if (indirect || flags & VRING_DESC_F_NEXT)
+				return vq_broken(m, vq);
+			return vq_walk(m, vq, le64_to_cpu(d.addr),
+				       le32_to_cpu(d.len) / sizeof(d), 0, c, true);
+		}
+		c->piece[c->n].addr = le64_to_cpu(d.addr);
+		c->piece[c->n].len = le32_to_cpu(d.len);
+		c->piece[c->n++].write = flags & VRING_DESC_F_WRITE;
+	} while (flags & VRING_DESC_F_NEXT);
+
+	return 0;
+}
+
+/* 1: the next chain is in @c; 0: there is none */
+static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
+{
+	u16 idx;
+	int r;
+
+	if (vq->state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
+		return 0;
+	r = vq_read16(m, vq, vq->avail_addr + offsetof(struct vring_avail, idx), &idx);
+	if (r)
+		return r;
+	if (idx == vq->avail)
+		return 0;
+	if ((u16)(idx - vq->avail) > vq->size)
+		return vq_broken(m, vq);
+	/* The entries were written before the index */
+	dma_rmb();
+	r = vq_read16(m, vq, vq->avail_addr +
+		      offsetof(struct vring_avail, ring[vq->avail % vq->size]), &c->head);
+	if (r)
+		return r;
+	c->n = 0;
+	r = vq_walk(m, vq, vq->desc_addr, vq->size, c->head, c, false);
+
+	return r ?: 1;
+}
+
+/* Copy from (or, @write, to) the buffers of a chain; how much, or an error */
+static int vq_copy(struct mock *m, struct fw_vq *vq, struct chain *c, void *buf,
+		   u32 len, bool write)
+{
+	u32 done = 0, part;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < c->n && done < len; i++) {
+		if (c->piece[i].write != write)
+			continue;
+		part = min(c->piece[i].len, len - done);
+		r = vq_access(m, vq, c->piece[i].addr, buf + done, part, write);
+		if (r)
+			return r;
+		done += part;
+	}
+
+	return done;
+}
+
+static void cq_complete(struct mock *m, struct fw_obj *qp)
+{
+	struct fw_obj *o = qp->qp.cq;
+	u32 nent, offset;
+	struct mlx5_cqe64 *cqe;
+
+	nent = 1 << o->cq.log_size;
+	if (((o->cq.pi - be32_to_cpu(READ_ONCE(o->cq.db[0]))) & 0xffffff) >= nent) {
+		fw_violation(m, "CQ %#x is full", o->id);
+		return;
+	}
+	offset = (o->cq.pi & (nent - 1)) * sizeof(*cqe);
+	cqe = mem_dma(be64_to_cpu(o->cq.pas[offset >> o->cq.log_page]) +
+		      (offset & ((1 << o->cq.log_page) - 1)));
+	dma_wmb();
+	WRITE_ONCE(cqe->op_own, MLX5_CQE_RESP_SEND << 4 |
+		   (o->cq.pi >> o->cq.log_size & 1));
+	o->cq.pi++;
+}
+
+/* Tell the driver, unless it has nothing posted; it looks at all that was used */
+static void vq_notify(struct mock *m, struct fw_vq *vq)
+{
+	struct fw_obj *qp = fw_find(m, FW_QP, vq->qp->qp.remote);
+	u16 flags;
+
+	if (vq_read16(m, vq, vq->avail_addr, &flags) ||
+	    flags & VRING_AVAIL_F_NO_INTERRUPT)
+		return;
+	if (!qp || qp->qp.fw || qp->qp.remote != vq->qp->id) {
+		fw_violation(m, "queue %u: its QP lost the other end", vq->index);
+		return;
+	}
+	/* The receiver is not ready: try again later */
+	vq->owed = qp->qp.consumed == (u16)be32_to_cpu(READ_ONCE(qp->qp.db[0]));
+	if (vq->owed)
+		return;
+	qp->qp.consumed++;
+	cq_complete(m, qp);
+}
+
+static int vq_push(struct mock *m, struct fw_vq *vq, struct chain *c, u32 len)
+{
+	struct vring_used_elem elem = { cpu_to_le32(c->head), cpu_to_le32(len) };
+	__le16 idx = cpu_to_le16(vq->used + 1);
+	int r;
+
+	r = vq_access(m, vq, vq->used_addr +
+		      offsetof(struct vring_used, ring[vq->used % vq->size]),
+		      &elem, sizeof(elem), true);
+	if (r)
+		return r;
+	dma_wmb();
+	r = vq_access(m, vq, vq->used_addr + offsetof(struct vring_used, idx), &idx,
+		      sizeof(idx), true);
+	if (r)
+		return r;
+	vq->used++;
+	vq->avail++;
+	vq->counters->counter[0] += c->n;
+	vq->counters->counter[1] += c->n;
+	mb();	/* the index before the flag that wants an event */
+	vq_notify(m, vq);
+
+	return 0;
+}
+
+/* Steering */
+
+static bool rule_matches(const struct fw_rule *rule, const u8 *frame, u32 len)
+{
+	const struct vlan_ethhdr *eth = (void *)frame;
+	bool tag = len >= VLAN_ETH_HLEN && eth->h_vlan_proto == htons(ETH_P_8021Q);
+	int i;
+
+	for (i = 0; i < ETH_ALEN; i++)
+		if ((frame[i] ^ rule->mac[i]) & rule->mac_mask[i])
+			return false;
+	if (!rule->match_tag)
+		return true;
+	if (tag != rule->tag)
+		return false;
+
+	return !tag || (ntohs(eth->h_vlan_TCI) & VLAN_VID_MASK) == rule->vid;
+}
+
+/* rule, TIR, RQT, queue: the first of the table, there is nothing to balance */
+static struct fw_vq *steer(struct mock *m, const u8 *frame, u32 len)
+{
+	struct fw_obj *o, *rqt;
+	unsigned long id;
+
+	xa_for_each(&m->obj[FW_RULE], id, o) {
+		if (o->stuck || !rule_matches(&o->rule, frame, len))
+			continue;
+		rqt = o->rule.tir->uses[0];
+		return rqt->nuses ? &rqt->uses[0]->vq : NULL;
+	}
+
+	return NULL;
+}
+
+/* A frame without a buffer is lost, as on a wire */
+static void deliver(struct mock *m, u8 *frame, u32 len)
+{
+	u8 hdr[12] = { [10] = 1 };	/* num_buffers */
+	static struct chain c;		/* under the lock */
+	struct fw_vq *rx = steer(m, frame + sizeof(hdr), len);
+	int r;
+
+	if (!rx || vq_pop(m, rx, &c) <= 0) {
+		m->dropped++;
+		return;
+	}
+	memcpy(frame + sizeof(hdr) - rx->hdr_len, hdr, rx->hdr_len);
+	r = vq_copy(m, rx, &c, frame + sizeof(hdr) - rx->hdr_len,
+		    rx->hdr_len + len, true);
+	if (r < 0 || vq_push(m, rx, &c, r))
+		return;
+	m->frames++;
+}
+
+/* @frame: room for the longer header before the frame itself */
+static bool transmit(struct mock *m, struct fw_vq *tx, u8 *frame)
+{
+	static struct chain c;
+	bool worked = false;
+	int r;
+
+	while (vq_pop(m, tx, &c) == 1) {
+		r = vq_copy(m, tx, &c, frame + 12 - tx->hdr_len,
+			    FRAME_MAX + tx->hdr_len, false);
+		if (r < 0)
+			break;
+		worked = true;
+		if (r >= tx->hdr_len + ETH_HLEN)
+			deliver(m, frame, r - tx->hdr_len);
+		if (vq_push(m, tx, &c, 0))
+			break;
+	}
+
+	return worked;
+}
+
+/* Completions */
+
+static void cq_irq(struct irq_work *irq)
+{
+	struct fw_cq *cq = container_of(irq, struct fw_cq, irq);
+	struct mlx5_core_cq *mcq = READ_ONCE(cq->mcq);
+	struct mlx5_eqe eqe = {};
+
+	if (!mcq)
+		return;
+	++mcq->arm_sn;
+	mcq->comp(mcq, &eqe);
+}
+
+void vq_cq_init(struct fw_obj *o)
+{
+	init_irq_work(&o->cq.irq, cq_irq);
+}
+
+/* Armed: the sequence number is that of the next event */
+static void cq_fire(struct fw_obj *o)
+{
+	u32 arm = be32_to_cpu(READ_ONCE(o->cq.db[1]));
+
+	if (!READ_ONCE(o->cq.mcq) || (arm >> 28 & 3) != (o->cq.events & 3) ||
+	    (o->cq.pi & 0xffffff) == (arm & 0xffffff))
+		return;
+	o->cq.events++;
+	irq_work_queue(&o->cq.irq);
+}
+
+static bool vq_is_active(struct mock *m)
+{
+	struct fw_obj *o;
+	unsigned long id;
+
+	xa_for_each(&m->obj[FW_VQ], id, o)
+		if (o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY && !o->stuck)
+			return true;
+
+	return false;
+}
+
+static bool vq_poll(struct mock *m, u8 *frame)
+{
+	void __iomem *bell = m->bar + MLX5_CAP64_DEV_VDPA_EMULATION(&m->mdev,
+								    doorbell_bar_offset);
+	bool kicked = false, worked = false;
+	struct fw_obj *o;
+	unsigned long id;
+
+	if (ioread16(bell) != NO_KICK) {
+		iowrite16(NO_KICK, bell);
+		kicked = true;
+		mb();	/* before it looks at the rings */
+	}
+
+	mutex_lock(&m->lock);
+	xa_for_each(&m->obj[FW_VQ], id, o) {
+		if (o->stuck || o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
+			continue;
+		if (o->vq.owed)
+			vq_notify(m, &o->vq);
+		if (o->vq.index % 2 && (kicked || o->vq.look)) {
+			o->vq.look = false;
+			worked |= transmit(m, &o->vq, frame);
+		}
+	}
+	xa_for_each(&m->obj[FW_CQ], id, o)
+		if (!o->stuck)
+			cq_fire(o);
+	mutex_unlock(&m->lock);
+
+	return worked || kicked;
+}
+
+int vq_thread(void *data)
+{
+	struct mock *m = data;
+	unsigned int idle = 0;
+	u8 *frame;
+
+	frame = kvmalloc(12 + FRAME_MAX, GFP_KERNEL);
+	while (!kthread_should_stop()) {
+		wait_event_interruptible(m->wait, kthread_should_stop() || vq_is_active(m));
+		if (frame && vq_poll(m, frame))
+			idle = 0;
+		else if (idle < IDLE_POLLS)
+			idle++;
+		if (idle < IDLE_POLLS)
+			usleep_range(POLL_BUSY_US, 2 * POLL_BUSY_US);
+		else
+			usleep_range(POLL_IDLE_US, 2 * POLL_IDLE_US);
+	}
+	kvfree(frame);
+
+	return 0;
+}
