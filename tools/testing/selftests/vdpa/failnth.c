@@ -45,6 +45,11 @@ FIXTURE_VARIANT_ADD(failnth, blk_set_map)
 	.parent = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK },
 };
 
+FIXTURE_VARIANT_ADD(failnth, net_mlx5)
+{
+	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
+};
+
 FIXTURE_SETUP(failnth)
 {
 	const char *why;
@@ -65,6 +70,9 @@ FIXTURE_SETUP(failnth)
 FIXTURE_TEARDOWN(failnth)
 {
 	vdpa_dev_put(&self->dev);
+	EXPECT_EQ(0, vdpa_violations()) {
+		TH_LOG("%s", mlx5_mock_violation());
+	}
 }
 
 /* Have the @nth allocation from here on fail */
@@ -98,6 +106,8 @@ TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
 	bool failed = true;
 	int r, del;
 
+	/* Some parents have no more than one device */
+	vdpa_dev_put(&self->dev);
 	ASSERT_EQ(0, vdpa_genl_open(&g));
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
 		arm(self->fd, nth);

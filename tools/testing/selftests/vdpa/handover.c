@@ -50,6 +50,11 @@ FIXTURE_VARIANT_ADD(handover, blk_dma_map)
 	.parent = { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK },
 };
 
+FIXTURE_VARIANT_ADD(handover, net_mlx5)
+{
+	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
+};
+
 FIXTURE_SETUP(handover)
 {
 	const char *why;
@@ -71,6 +76,9 @@ FIXTURE_TEARDOWN(handover)
 		TH_LOG("first error in the log: %s", self->log);
 	}
 	vdpa_dev_put(&self->dev);
+	EXPECT_EQ(0, vdpa_violations()) {
+		TH_LOG("%s", mlx5_mock_violation());
+	}
 }
 
 /* What a client of vhost-vdpa leaves behind */

@@ -220,6 +220,34 @@ static bool is_loaded(const char *module)
 	return access(path, F_OK) == 0;
 }
 
+static bool is_mlx5(const struct vdpa_parent *parent)
+{
+	return !strcmp(parent->mgmtdev, MLX5_PARENT);
+}
+
+static int load_mlx5(const char **why)
+{
+	static char *const load[] = {
+		"modprobe", "-qa", "mlx5_mock", "mlx5_vdpa", "vhost_vdpa",
+		"virtio_vdpa", "virtio_net", NULL
+	};
+	bool missing = false;
+	int i;
+
+	for (i = 2; load[i]; i++)
+		missing = missing || !is_loaded(load[i]);
+	if (missing && run(load)) {
+		*why = "no mlx5_vdpa, or no model of its firmware (tools/testing/vdpa/mlx5)";
+		return -ENOENT;
+	}
+	if (access(MLX5_MOCK, F_OK)) {
+		*why = "no PCI device for the mlx5 model (an ivshmem of QEMU), or no debugfs";
+		return -ENOENT;
+	}
+
+	return 0;
+}
+
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 {
 	static char *const load[] = {
@@ -229,6 +257,9 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 	char batch[32], now[8] = "";
 	bool missing = false;
 	int i;
+
+	if (is_mlx5(parent))
+		return load_mlx5(why);
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
 	read_file("/sys/module/vdpa_sim/parameters/batch_mapping", now,
@@ -331,13 +362,37 @@ int vdpa_genl_open(struct vdpa_genl *g)
 	return g->family < 0 ? g->family : 0;
 }
 
+/* mlx5_vdpa calls its management device after the one it is a part of */
+static int genl_attr_mgmtdev(struct genl_msg *msg,
+			     const struct vdpa_parent *parent)
+{
+	char path[256];
+	int r;
+
+	if (!is_mlx5(parent)) {
+		genl_attr_str(msg, VDPA_ATTR_MGMTDEV_DEV_NAME, parent->mgmtdev);
+		return 0;
+	}
+
+	r = find_one("/sys/bus/pci/drivers/mlx5_mock/0000:*", path, sizeof(path));
+	if (r)
+		return r;
+	genl_attr_str(msg, VDPA_ATTR_MGMTDEV_BUS_NAME, "pci");
+	genl_attr_str(msg, VDPA_ATTR_MGMTDEV_DEV_NAME, strrchr(path, '/') + 1);
+
+	return 0;
+}
+
 int vdpa_genl_add(struct vdpa_genl *g, const char *name,
 		  const struct vdpa_parent *parent)
 {
 	struct genl_msg msg;
+	int r;
 
 	genl_init(&msg, g->family, VDPA_CMD_DEV_NEW);
-	genl_attr_str(&msg, VDPA_ATTR_MGMTDEV_DEV_NAME, parent->mgmtdev);
+	r = genl_attr_mgmtdev(&msg, parent);
+	if (r)
+		return r;
 	genl_attr_str(&msg, VDPA_ATTR_DEV_NAME, name);
 	if (parent->device_id == VIRTIO_ID_NET)
 		genl_attr(&msg, VDPA_ATTR_DEV_NET_CFG_MACADDR, dev_mac,
@@ -464,7 +519,7 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 
 	snprintf(dev->name, sizeof(dev->name), DEV_NAME);
 	if (vdpa_dev_add(dev->name, parent)) {
-		*why = "cannot add a simulated device: not root, or the name is in use";
+		*why = "cannot add a device: not root, or the name is in use";
 		return -ENOENT;
 	}
 
@@ -474,6 +529,8 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		return -ENOENT;
 	}
 	dev->created = true;
+	if (is_mlx5(parent))
+		mlx5_mock_set("violations", 0);
 
 	return 0;
 }
@@ -483,6 +540,67 @@ void vdpa_dev_put(struct vdpa_dev *dev)
 	if (dev->created)
 		vdpa_dev_del(dev);
 	dev->created = false;
+}
+
+/* The mlx5 model */
+
+long mlx5_mock_get(const char *file)
+{
+	char path[128], buf[32];
+
+	snprintf(path, sizeof(path), MLX5_MOCK "%s", file);
+	if (read_file(path, buf, sizeof(buf)))
+		return -1;
+
+	return strtol(buf, NULL, 0);
+}
+
+int mlx5_mock_set(const char *file, unsigned int val)
+{
+	char path[128], buf[16];
+
+	snprintf(path, sizeof(path), MLX5_MOCK "%s", file);
+	snprintf(buf, sizeof(buf), "%u", val);
+
+	return write_file(path, buf);
+}
+
+long mlx5_mock_commands(unsigned int opcode)
+{
+	char key[16];
+	long n;
+
+	snprintf(key, sizeof(key), "%#x ", opcode);
+	n = read_key(MLX5_MOCK "commands", key);
+
+	return n < 0 ? 0 : n;
+}
+
+/* All that the driver has in the model but is not said to be stuck there */
+long mlx5_mock_objects(const char *kind)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "%s ", kind);
+
+	return read_key(MLX5_MOCK "objects", key);
+}
+
+long vdpa_violations(void)
+{
+	long n = mlx5_mock_get("violations");
+
+	return n < 0 ? 0 : n;
+}
+
+const char *mlx5_mock_violation(void)
+{
+	static char line[256];
+
+	line[0] = '\0';
+	read_file(MLX5_MOCK "violation", line, sizeof(line));
+
+	return line;
 }
 
 /* The client: mappings */
@@ -619,6 +737,33 @@ int client_reset(struct vdpa_client *c)
 	return client_status(c, 0);
 }
 
+bool client_is_running(struct vdpa_client *c)
+{
+	uint8_t status = 0;
+
+	return !ioctl(c->fd, VHOST_VDPA_GET_STATUS, &status) &&
+	       status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !(status & VIRTIO_CONFIG_S_FAILED);
+}
+
+int client_suspend(struct vdpa_client *c)
+{
+	struct vhost_vring_state base;
+	unsigned int i;
+
+	if (ioctl(c->fd, VHOST_VDPA_SUSPEND))
+		return -errno;
+	for (i = 0; i < c->nvqs; i++) {
+		base.index = i;
+		if (ioctl(c->fd, VHOST_GET_VRING_BASE, &base))
+			return -errno;
+		c->base[i] = base.num;
+	}
+	c->keep_rings = true;
+
+	return 0;
+}
+
 int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 			  unsigned int asid)
 {
@@ -636,7 +781,7 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 {
 	uint64_t ring = c->iova + offsetof(struct client_page, ring[i]);
 	struct vhost_vring_state num = { .index = i, .num = CLIENT_RING_NUM };
-	struct vhost_vring_state base = { .index = i };
+	struct vhost_vring_state base = { .index = i, .num = c->base[i] };
 	struct vhost_vring_state enable = { .index = i, .num = 1 };
 	struct vhost_vring_file kick = { .index = i, .fd = c->kick[i] };
 	struct vhost_vring_addr addr = {
@@ -695,7 +840,11 @@ int client_start(struct vdpa_client *c)
 	unsigned int i;
 	int r;
 
-	memset(c->page->ring, 0, sizeof(c->page->ring));
+	if (!c->keep_rings) {
+		memset(c->page->ring, 0, sizeof(c->page->ring));
+		memset(c->base, 0, sizeof(c->base));
+	}
+	c->keep_rings = false;
 
 	r = client_status(c, found);
 	if (!r)
@@ -742,13 +891,12 @@ static void client_post(struct vdpa_client *c, unsigned int ring,
 	__atomic_store_n(avail_idx, *avail_idx + 1, __ATOMIC_RELEASE);
 }
 
-static int client_kick(struct vdpa_client *c, unsigned int ring)
+int client_kick(struct vdpa_client *c, unsigned int ring)
 {
 	return eventfd_write(c->kick[ring], 1) ? -errno : 0;
 }
 
-/* Until the device has used everything in a ring */
-static int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms)
+int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms)
 {
 	uint16_t *used = &c->page->ring[ring].used.idx;
 	uint64_t end = now_ms() + timeout_ms;
@@ -777,12 +925,17 @@ static void fill_frame(struct vdpa_client *c, uint8_t *frame, size_t len)
 	eth->h_proto = htobe16(ETH_P_TEST);
 }
 
-static void client_post_frame(struct vdpa_client *c, unsigned int slot)
+void client_post_buffer(struct vdpa_client *c, unsigned int slot)
 {
 	struct part in = { c->page->in, sizeof(c->page->in), true };
-	struct part out = { c->page->out, sizeof(c->page->out), false };
 
 	client_post(c, 0, slot, &in, 1);
+}
+
+void client_post_frame(struct vdpa_client *c, unsigned int slot)
+{
+	struct part out = { c->page->out, sizeof(c->page->out), false };
+
 	client_post(c, 1, slot, &out, 1);
 }
 
@@ -795,6 +948,7 @@ static int client_io_net(struct vdpa_client *c, int timeout_ms)
 	memset(c->page->out, 0, hdr);
 	memset(c->page->in, 0, sizeof(c->page->in));
 	fill_frame(c, c->page->out + hdr, len);
+	client_post_buffer(c, 0);
 	client_post_frame(c, 0);
 
 	r = client_kick(c, 1);
@@ -871,8 +1025,10 @@ int client_burst(struct vdpa_client *c)
 	unsigned int i;
 
 	if (c->device_id == VIRTIO_ID_NET) {
-		for (i = 0; i < CLIENT_RING_NUM; i++)
+		for (i = 0; i < CLIENT_RING_NUM; i++) {
+			client_post_buffer(c, i);
 			client_post_frame(c, i);
+		}
 		return client_kick(c, 1);
 	}
 
@@ -1010,14 +1166,18 @@ int virtio_io(const struct vdpa_dev *dev, uint32_t device_id)
 	char pattern[256], found[256], node[256];
 	int r, tries;
 
-	snprintf(pattern, sizeof(pattern), "/sys/bus/vdpa/devices/%s/virtio*/%s/*",
-		 dev->name, net ? "net" : "block");
-	/* The driver of the virtio device may be probed asynchronously */
-	for (tries = 0; tries < 100; tries++) {
+	/*
+	 * It is below the device that does the DMA: a simulator itself, or what
+	 * is above it. Its driver may be probed asynchronously.
+	 */
+	for (tries = 0; tries < 200; tries++) {
+		snprintf(pattern, sizeof(pattern),
+			 "/sys/bus/vdpa/devices/%s/%svirtio*/%s/*", dev->name,
+			 tries % 2 ? "../" : "", net ? "net" : "block");
 		r = find_one(pattern, found, sizeof(found));
 		if (!r)
 			break;
-		usleep(10000);
+		usleep(5000);
 	}
 	if (r)
 		return r;

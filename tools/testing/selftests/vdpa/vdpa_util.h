@@ -50,6 +50,10 @@ struct vdpa_parent {
 	uint32_t device_id;	/* VIRTIO_ID_... */
 };
 
+/* mlx5_vdpa on the model of its firmware, tools/testing/vdpa/mlx5 */
+#define MLX5_PARENT	"mlx5"
+#define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
+
 /* What creates and removes devices, for a test to look at this step itself */
 struct vdpa_genl {
 	int fd;
@@ -87,6 +91,8 @@ struct vdpa_client {
 	int kick[CLIENT_RINGS];
 	uint8_t mac[6];
 	uint8_t seed;		/* makes each request different */
+	uint16_t base[CLIENT_RINGS];
+	bool keep_rings;	/* the next client_start() goes on at the bases */
 };
 
 /* -d DEV: test this device. -n: it does not loop frames, sending must do. */
@@ -130,6 +136,10 @@ int client_unmap(struct vdpa_client *c);
 /* The virtio life cycle; client_start() sets the rings up as empty ones */
 int client_reset(struct vdpa_client *c);
 int client_start(struct vdpa_client *c);
+/* Did the device take DRIVER_OK? */
+bool client_is_running(struct vdpa_client *c);
+/* Suspend, and have the next start go on where the device stopped */
+int client_suspend(struct vdpa_client *c);
 int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 			  unsigned int asid);
 
@@ -141,11 +151,28 @@ int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 int client_io(struct vdpa_client *c, int timeout_ms);
 /* Fill the rings and do not wait */
 int client_burst(struct vdpa_client *c);
+/* Parts of the above: a buffer, a frame; until all of a ring is used */
+void client_post_buffer(struct vdpa_client *c, unsigned int slot);
+void client_post_frame(struct vdpa_client *c, unsigned int slot);
+int client_kick(struct vdpa_client *c, unsigned int ring);
+int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms);
 /* Set the MAC address of a network device through its control virtqueue */
 int client_ctrl(struct vdpa_client *c, int timeout_ms);
 
 /* What a driver bound to virtio-vdpa sees of the device */
 int virtio_io(const struct vdpa_dev *dev, uint32_t device_id);
+
+/*
+ * The model's account: a number from one of its files, commands of one opcode,
+ * objects of one kind ("mkey") that are alive, and its last complaint.
+ */
+long mlx5_mock_get(const char *file);
+int mlx5_mock_set(const char *file, unsigned int val);
+long mlx5_mock_commands(unsigned int opcode);
+long mlx5_mock_objects(const char *kind);
+const char *mlx5_mock_violation(void);
+/* What no driver may do, since vdpa_dev_get(); 0 where nobody looks */
+long vdpa_violations(void);
 
 /* Pages that are pinned in the whole system, and by the caller's memory */
 long pins_in_system(void);

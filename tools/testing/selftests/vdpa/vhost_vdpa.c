@@ -74,6 +74,20 @@ FIXTURE_VARIANT_ADD(client, blk_dma_map)
 	.parent = BLK(false),
 };
 
+#define MLX5	{ .mgmtdev = MLX5_PARENT, .batch = true, .nas = 2, \
+		  .device_id = VIRTIO_ID_NET }
+
+FIXTURE_VARIANT_ADD(client, net_mlx5)
+{
+	.parent = MLX5,
+};
+
+FIXTURE_VARIANT_ADD(client, net_mlx5_asid1)
+{
+	.parent = MLX5,
+	.asid = 1,
+};
+
 FIXTURE_SETUP(client)
 {
 	const char *why;
@@ -100,6 +114,9 @@ FIXTURE_TEARDOWN(client)
 	/* Whatever the test did, nothing of it is still pinned */
 	EXPECT_EQ(self->pins, pins_in_system());
 	vdpa_dev_put(&self->dev);
+	EXPECT_EQ(0, vdpa_violations()) {
+		TH_LOG("%s", mlx5_mock_violation());
+	}
 }
 
 #define ACK_PERSIST()							\
@@ -484,6 +501,11 @@ FIXTURE_VARIANT_ADD(spaces, dma_map)
 	.parent = NET(false),
 };
 
+FIXTURE_VARIANT_ADD(spaces, mlx5)
+{
+	.parent = MLX5,
+};
+
 FIXTURE_SETUP(spaces)
 {
 	const char *why;
@@ -506,6 +528,9 @@ FIXTURE_TEARDOWN(spaces)
 	client_close(&self->c);
 	EXPECT_EQ(self->pins, pins_in_system());
 	vdpa_dev_put(&self->dev);
+	EXPECT_EQ(0, vdpa_violations()) {
+		TH_LOG("%s", mlx5_mock_violation());
+	}
 }
 
 #define MAP_PAGE(_asid)							\

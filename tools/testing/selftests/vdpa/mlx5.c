@@ -1,0 +1,678 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mlx5_vdpa on the model of its firmware (tools/testing/vdpa/mlx5), where the
+ * model has something to say that a client does not see: what the driver asked
+ * the firmware for, whether it was entitled to, what it left behind, and what
+ * happens when the firmware refuses.
+ */
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vdpa_util.h"
+
+#define CREATE_MKEY	0x200U
+#define DESTROY_MKEY	0x202U
+#define SET_RULE	0x936U
+
+#define FAR_IOVA	(1UL << 32)
+#define MAX_FAULTS	1000
+
+static const struct vdpa_parent mlx5 = {
+	.mgmtdev = MLX5_PARENT,
+	.batch = true,
+	.nas = 2,
+	.device_id = VIRTIO_ID_NET,
+};
+
+/* What the driver has in the model, where there is no device; "" is nothing */
+static const char *leftover(void)
+{
+	static const char * const kinds[] = {
+		"uctx", "pd", "td", "tis", "tir", "rqt", "umem", "mkey", "cq",
+		"qp", "virtio_net_q", "virtio_q_counters", "flow_table",
+		"flow_rule", "l2_table_entry", "notifier", "uar",
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (mlx5_mock_objects(kinds[i]))
+			return kinds[i];
+
+	return "";
+}
+
+#define EXPECT_NOTHING_LEFT()	EXPECT_STREQ("", leftover())
+
+#define EXPECT_NO_VIOLATION()						\
+	EXPECT_EQ(self->violations, mlx5_mock_get("violations")) {	\
+		TH_LOG("%s", mlx5_mock_violation());			\
+	}
+
+/* Have the @nth command from here on fail; only those of @opcode, if not 0 */
+static void arm(unsigned int nth, unsigned int opcode)
+{
+	if (mlx5_mock_set("fail_opcode", opcode) ||
+	    mlx5_mock_set("failed", 0) || mlx5_mock_set("fail_nth", nth))
+		abort();
+}
+
+/* Opcode of the command that failed, or 0 */
+static unsigned int disarm(void)
+{
+	unsigned int opcode = mlx5_mock_get("failed");
+
+	mlx5_mock_set("fail_nth", 0);
+	mlx5_mock_set("fail_opcode", 0);
+
+	return opcode;
+}
+
+/* Creation and removal */
+FIXTURE(mgmt)
+{
+	struct vdpa_genl g;
+	long violations;
+};
+
+FIXTURE_SETUP(mgmt)
+{
+	const char *why;
+
+	if (vdpa_load_parent(&mlx5, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, vdpa_genl_open(&self->g));
+	self->violations = mlx5_mock_get("violations");
+}
+
+FIXTURE_TEARDOWN(mgmt)
+{
+	disarm();
+	EXPECT_NO_VIOLATION();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(0, mlx5_mock_objects("buffer"));
+	close(self->g.fd);
+}
+
+TEST_F(mgmt, creation_survives_failed_commands)
+{
+	unsigned int nth, failed = 1;
+	int r = 0;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		arm(nth, 0);
+		r = vdpa_genl_add(&self->g, "vdpa_mlx5", &mlx5);
+		failed = disarm();
+		if (!r)
+			ASSERT_EQ(0, vdpa_genl_del(&self->g, "vdpa_mlx5"));
+		ASSERT_EQ(0, mlx5_mock_objects("mkey"));
+	}
+	EXPECT_EQ(0, r);
+	EXPECT_LT(5U, nth);
+}
+
+TEST_F(mgmt, creation_under_a_name_in_use_leaves_nothing)
+{
+	static const struct vdpa_parent sim = {
+		.mgmtdev = "vdpasim_net", .batch = true, .nas = 2,
+		.device_id = VIRTIO_ID_NET,
+	};
+	const char *why;
+
+	if (vdpa_load_parent(&sim, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, vdpa_genl_add(&self->g, "vdpa_mlx5", &sim));
+	EXPECT_EQ(-EEXIST, vdpa_genl_add(&self->g, "vdpa_mlx5", &mlx5));
+	EXPECT_EQ(0, mlx5_mock_objects("notifier"));
+	/* Whoever is still registered hears of it */
+	EXPECT_EQ(0, mlx5_mock_set("link", 0));
+	EXPECT_EQ(0, mlx5_mock_set("link", 1));
+	ASSERT_EQ(0, vdpa_genl_del(&self->g, "vdpa_mlx5"));
+}
+
+/* A client of vhost-vdpa */
+FIXTURE(mlx5)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long violations;
+	long pins;
+	char *far;
+	char log[256];
+};
+
+FIXTURE_SETUP(mlx5)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &mlx5, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not need the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+	self->violations = mlx5_mock_get("violations");
+	self->pins = pins_in_system();
+	self->far = mmap(NULL, 2 * getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	log_errors(NULL, 0);
+	r = client_open(&self->c, &self->dev, 0);
+	if (!r)
+		r = client_ack(&self->c, self->c.features);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(mlx5)
+{
+	disarm();
+	mlx5_mock_set("link", 1);
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATION();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(self->pins, pins_in_system());
+}
+
+#define EXPECT_NO_LOG()							\
+	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {	\
+		TH_LOG("first error in the log: %s", self->log);	\
+	}
+
+#define START()								\
+do {									\
+	ASSERT_EQ(0, client_start(&self->c));				\
+	ASSERT_TRUE(client_is_running(&self->c));			\
+} while (0)
+
+#define EXPECT_IO()							\
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+#define EXPECT_VIRTIO_IO()						\
+do {									\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
+	ASSERT_EQ(0, virtio_io(&self->dev, VIRTIO_ID_NET));		\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
+} while (0)
+
+static int map_far(struct vdpa_client *c, void *far)
+{
+	return client_map_at(c, 0, FAR_IOVA, far, getpagesize());
+}
+
+static int start_and_io(struct vdpa_client *c)
+{
+	int r = client_start(c);
+
+	if (r)
+		return r;
+	if (!client_is_running(c))
+		return -EIO;
+	r = client_io(c, IO_TIMEOUT_MS);
+	if (r)
+		return r;
+
+	return client_ctrl(c, IO_TIMEOUT_MS);
+}
+
+/*
+ * vhost-vdpa does not tell whether an unmap worked: *@unseen is set if a command
+ * of one was made to fail.
+ */
+static int unmap(struct vdpa_client *c, uint64_t iova, bool *unseen)
+{
+	bool before = mlx5_mock_get("failed");
+	int r = client_unmap_at(c, 0, iova, getpagesize());
+
+	*unseen |= !before && mlx5_mock_get("failed");
+
+	return r;
+}
+
+static int session(struct vdpa_client *c, void *far, bool *unseen)
+{
+	int r;
+
+	r = client_map(c);
+	if (!r)
+		r = start_and_io(c);
+	/* With the queues running, and without */
+	if (!r)
+		r = map_far(c, far);
+	if (!r)
+		r = client_io(c, IO_TIMEOUT_MS);
+	if (!r)
+		r = client_reset(c);
+	if (!r)
+		r = unmap(c, FAR_IOVA, unseen);
+	if (!r)
+		r = start_and_io(c);
+	if (!r)
+		r = client_reset(c);
+	if (!r)
+		r = unmap(c, c->iova, unseen);
+
+	return r;
+}
+
+/* What is there to be created has to be there, and the client has to know */
+static bool must_be_reported(unsigned int opcode)
+{
+	switch (opcode) {
+	case CREATE_MKEY:
+	case 0x400:	/* CREATE_CQ */
+	case 0x500:	/* CREATE_QP */
+	case 0x502:	/* RST2INIT_QP */
+	case 0x503:	/* INIT2RTR_QP */
+	case 0x504:	/* RTR2RTS_QP */
+	case 0x900:	/* CREATE_TIR */
+	case 0x916:	/* CREATE_RQT */
+	case 0x930:	/* CREATE_FLOW_TABLE */
+	case SET_RULE:
+	case 0xa00:	/* CREATE_GENERAL_OBJECT */
+	case 0xa08:	/* CREATE_UMEM */
+		return true;
+	default:
+		return false;
+	}
+}
+
+TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
+{
+	unsigned int nth, failed = 1;
+	bool while_open, unseen;
+	long buffers;
+	int r = 0;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		client_close(&self->c);
+		buffers = mlx5_mock_objects("buffer");
+		unseen = false;
+		arm(nth, 0);
+		r = client_open(&self->c, &self->dev, 0);
+		if (!r)
+			r = client_ack(&self->c, self->c.features);
+		if (!r)
+			r = session(&self->c, self->far, &unseen);
+		while_open = mlx5_mock_get("failed");
+		client_close(&self->c);
+		failed = disarm();
+
+		if (while_open && !unseen && must_be_reported(failed))
+			EXPECT_NE(0, r) {
+				TH_LOG("command %u, %#x", nth, failed);
+			}
+		ASSERT_EQ(self->violations, mlx5_mock_get("violations")) {
+			TH_LOG("command %u, %#x: %s", nth, failed,
+			       mlx5_mock_violation());
+		}
+		/* One address space is 1:1, if the firmware let it */
+		if (must_be_reported(failed) && while_open) {
+			EXPECT_EQ(buffers, mlx5_mock_objects("buffer"));
+			EXPECT_EQ(1, mlx5_mock_objects("mkey")) {
+				TH_LOG("command %u, %#x", nth, failed);
+			}
+		}
+
+		/* The next client does not notice */
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+		ASSERT_EQ(0, session(&self->c, self->far, &unseen)) {
+			TH_LOG("after command %u, %#x", nth, failed);
+		}
+	}
+	EXPECT_EQ(0, r);
+	EXPECT_LT(100U, nth);
+	client_close(&self->c);
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(mlx5, failed_set_map_keeps_the_mapping)
+{
+	unsigned int running, nth;
+
+	for (running = 0; running < 2; running++) {
+		ASSERT_EQ(0, client_map(&self->c));
+		if (running)
+			START();
+		for (nth = 1; nth <= 2; nth++) {
+			arm(nth, CREATE_MKEY);
+			EXPECT_GT(0, map_far(&self->c, self->far));
+			EXPECT_EQ(CREATE_MKEY, disarm());
+		}
+		if (!running)
+			START();
+		EXPECT_IO();
+		EXPECT_EQ(0, client_ctrl(&self->c, IO_TIMEOUT_MS));
+		ASSERT_EQ(0, client_reset(&self->c));
+		ASSERT_EQ(0, client_unmap(&self->c));
+	}
+	EXPECT_NO_LOG();
+}
+
+TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_IO();
+	arm(1, CREATE_MKEY);
+	EXPECT_GT(0, map_far(&self->c, self->far));
+	EXPECT_EQ(CREATE_MKEY, disarm());
+	client_close(&self->c);
+	EXPECT_VIRTIO_IO();
+	EXPECT_NO_LOG();
+}
+
+/* The default is then missing, nothing else is reachable in its place */
+TEST_F(mlx5, failed_reset_map_is_made_up_for)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	arm(1, CREATE_MKEY);
+	client_close(&self->c);
+	if (!disarm())
+		SKIP(return, "this driver has no default of its own to return to");
+	EXPECT_EQ(0, mlx5_mock_objects("mkey"));
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	client_close(&self->c);
+	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
+	EXPECT_VIRTIO_IO();
+}
+
+TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	ASSERT_EQ(0, client_suspend(&self->c));
+	ASSERT_EQ(0, client_suspend(&self->c));
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(1, mlx5_mock_objects("notifier"));
+	self->c.keep_rings = false;
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_suspend(&self->c));
+}
+
+TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
+{
+	client_close(&self->c);
+	EXPECT_VIRTIO_IO();
+	EXPECT_EQ(0, mlx5_mock_set("link", 0));
+	EXPECT_EQ(0, mlx5_mock_set("link", 1));
+	/* It is looked at from a workqueue */
+	usleep(100000);
+}
+
+/*
+ * A device that is suspended in mid-traffic and reset goes on with the next
+ * descriptor: each is used once, in order, and each frame is sent once. (It is
+ * lost if it is sent before there are rules that say who receives it.)
+ */
+TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
+{
+	struct client_page *page = self->c.page;
+	unsigned int round, i, ring, sent = 0;
+	long moved = mlx5_mock_get("frames") + mlx5_mock_get("dropped");
+	uint16_t used[2] = {};
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	for (round = 0; round < 200; round++) {
+		for (i = 0; i < 4; i++)
+			client_post_frame(&self->c, sent++ % CLIENT_RING_NUM);
+		while ((uint16_t)(page->ring[0].avail.idx - used[0]) <
+		       CLIENT_RING_NUM)
+			client_post_buffer(&self->c, page->ring[0].avail.idx %
+						     CLIENT_RING_NUM);
+		ASSERT_EQ(0, client_kick(&self->c, 1));
+		if (round % 8 == 7)
+			usleep(round * 5);
+		ASSERT_EQ(0, client_suspend(&self->c));
+		for (ring = 0; ring < 2; ring++)
+			EXPECT_EQ(page->ring[ring].used.idx, self->c.base[ring]);
+		ASSERT_EQ(0, client_reset(&self->c));
+		START();
+		ASSERT_EQ(0, client_wait(&self->c, 1, IO_TIMEOUT_MS));
+		for (ring = 0; ring < 2; ring++)
+			for (; used[ring] != page->ring[ring].used.idx; used[ring]++)
+				ASSERT_EQ(0U + used[ring] % CLIENT_RING_NUM,
+					  page->ring[ring].used.ring[used[ring] %
+					  CLIENT_RING_NUM].id);
+		ASSERT_EQ((uint16_t)sent, used[1]);
+	}
+	EXPECT_EQ(moved + sent,
+		  mlx5_mock_get("frames") + mlx5_mock_get("dropped"));
+}
+
+static void *kick_ctrl(void *arg)
+{
+	struct vdpa_client *c = arg;
+	int i;
+
+	for (i = 0; i < 2000; i++)
+		client_kick(c, 2);
+
+	return NULL;
+}
+
+TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
+{
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	for (i = 0; i < 20; i++) {
+		START();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, kick_ctrl, &self->c));
+		EXPECT_EQ(0, client_suspend(&self->c));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		ASSERT_EQ(0, client_reset(&self->c));
+		self->c.keep_rings = false;
+	}
+}
+
+/* A failure to start is told, and the next start works */
+TEST_F(mlx5, start_that_failed_can_be_repeated)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	arm(1, SET_RULE);
+	ASSERT_EQ(0, client_start(&self->c));
+	EXPECT_EQ(SET_RULE, disarm());
+	EXPECT_FALSE(client_is_running(&self->c));
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_IO();
+}
+
+/* Holes that no list of keys can fill are an error and nothing worse */
+TEST_F(mlx5, regions_too_far_apart_are_refused)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	EXPECT_GT(0, client_map_at(&self->c, 0, 1ULL << 62, self->far,
+				   getpagesize()));
+	START();
+	EXPECT_IO();
+}
+
+#define HUGE	(2UL << 20)
+
+/* HUGE bytes, physically contiguous; NULL if there is none */
+static char *contiguous(void)
+{
+	size_t page = getpagesize();
+	char *mem;
+
+	mem = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
+	madvise(mem, HUGE, MADV_HUGEPAGE);
+	memset(mem, 0, HUGE);
+
+	return phys_addr(mem) && phys_addr(mem) + HUGE - page ==
+	       phys_addr(mem + HUGE - page) ? mem : NULL;
+}
+
+/* Two small pages that are contiguous are not a larger one */
+TEST_F(mlx5, pages_are_aligned_to_their_size)
+{
+	size_t page = getpagesize();
+	char *mem = contiguous();
+
+	if (!mem)
+		SKIP(return, "no contiguous memory, or not root");
+	EXPECT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA, mem + page, 2 * page));
+}
+
+/* Two mappings of three pages, the rings and buffers in the second one */
+TEST_F(mlx5, mappings_are_reached_where_they_are)
+{
+	struct client_page *page = self->c.page;
+	size_t size = getpagesize();
+	char *mem = contiguous();
+
+	if (!mem)
+		SKIP(return, "no contiguous memory, or not root");
+	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA, mem, 3 * size));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA + 3 * size,
+				   mem + 5 * size, 3 * size));
+	ASSERT_EQ(0, client_batch(&self->c, 0, false));
+
+	self->c.iova = FAR_IOVA + 3 * size;
+	self->c.page = (struct client_page *)(mem + 5 * size);
+	START();
+	EXPECT_IO();
+	self->c.page = page;
+}
+
+TEST_F(mlx5, data_moves_to_another_space_while_running)
+{
+	int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, client_map_at(&self->c, 1, self->c.iova, self->c.page,
+				   sizeof(*self->c.page)));
+	START();
+	EXPECT_IO();
+	for (i = 1; i < 5; i++) {
+		ASSERT_EQ(0, client_set_group_asid(&self->c, 0, i & 1));
+		ASSERT_EQ(0, client_unmap_at(&self->c, !(i & 1), self->c.iova,
+					     sizeof(*self->c.page)));
+		EXPECT_IO();
+		ASSERT_EQ(0, client_map_at(&self->c, !(i & 1), self->c.iova,
+					   self->c.page, sizeof(*self->c.page)));
+		EXPECT_IO();
+	}
+}
+
+/* How much a change costs with so many regions there already */
+FIXTURE(hotplug)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	char *mem;
+};
+
+FIXTURE_VARIANT(hotplug)
+{
+	unsigned int regions;
+};
+
+FIXTURE_VARIANT_ADD(hotplug, with_1)
+{
+	.regions = 1,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, with_100)
+{
+	.regions = 100,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, with_1000)
+{
+	.regions = 1000,
+};
+
+FIXTURE_SETUP(hotplug)
+{
+	size_t page = getpagesize();
+	const char *why;
+	unsigned int i;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &mlx5, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not need the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+	self->mem = mmap(NULL, (variant->regions + 1) * page,
+			 PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	r = client_open(&self->c, &self->dev, 0);
+	if (!r)
+		r = client_ack(&self->c, self->c.features);
+	if (!r)
+		r = client_batch(&self->c, 0, true);
+	if (!r)
+		r = client_map(&self->c);
+	/* With holes, so that each is a region of its own */
+	for (i = 0; !r && i < variant->regions; i++)
+		r = client_map_at(&self->c, 0, FAR_IOVA + 2 * i * page,
+				  self->mem + i * page, page);
+	if (!r)
+		r = client_batch(&self->c, 0, false);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(hotplug)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+}
+
+#define EXPECT_COST(_creates, _destroys, _change)			\
+do {									\
+	long _c = mlx5_mock_commands(CREATE_MKEY);			\
+	long _d = mlx5_mock_commands(DESTROY_MKEY);			\
+									\
+	ASSERT_EQ(0, _change);						\
+	EXPECT_EQ(_creates, mlx5_mock_commands(CREATE_MKEY) - _c);	\
+	EXPECT_EQ(_destroys, mlx5_mock_commands(DESTROY_MKEY) - _d);	\
+} while (0)
+
+#define PLUG()								\
+	client_map_at(&self->c, 0, 2 * FAR_IOVA,			\
+		      self->mem + variant->regions * getpagesize(),	\
+		      getpagesize())
+
+#define UNPLUG()							\
+	client_unmap_at(&self->c, 0, 2 * FAR_IOVA, getpagesize())
+
+/* A key for the region, and the one that lists all keys anew */
+TEST_F(hotplug, costs_what_is_plugged)
+{
+	EXPECT_COST(2, 1, PLUG());
+	EXPECT_COST(1, 2, UNPLUG());
+	ASSERT_EQ(0, client_start(&self->c));
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_COST(2, 1, PLUG());
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_COST(1, 2, UNPLUG());
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
