@@ -47,6 +47,9 @@ logged "build-$flavour" kmake bzImage modules
 rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 
+step "building mlx5_vdpa and the model of its firmware"
+build_mlx5 "$flavour"
+
 step "building the unpatched modules beside it"
 build_modules "$flavour" base "$obj-unpatched" "$mods-unpatched"
 step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"

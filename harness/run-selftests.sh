@@ -13,7 +13,7 @@ for program in $programs; do
 	step "running $program in the debug kernel"
 	tap=$log/selftest-$program.tap
 	code=0
-	"$top/harness/vm.sh" --flavour debug --timeout 1200 \
+	"$top/harness/vm.sh" --flavour debug --mlx5 --timeout 1800 \
 		-- "$binaries/$program" >"$tap" || code=$?
 	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$tap" | head -n 1)
 	good=$(grep '^ok ' "$tap" | grep -vc '# *SKIP' || true)

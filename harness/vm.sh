@@ -17,6 +17,7 @@ usage()
 	  --timeout SECONDS     give up after so long (300; a shell has no limit)
 	  --no-kmemleak         debug: do not look for leaked memory at the end
 	  --append WORDS        more words for the kernel's command line
+	  --mlx5                with the PCI device that the mlx5 model drives
 	  --show                print the command line of QEMU
 	The command runs as root in the repository's folder. It can change any file,
 	but what it writes is gone afterwards. Its exit status is that of the run; a
@@ -25,7 +26,7 @@ usage()
 }
 
 flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
-append='' show='' modules=''
+append='' show='' modules='' mlx5=''
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
@@ -37,6 +38,7 @@ while [ $# != 0 ]; do
 	--timeout) timeout=$2; shift ;;
 	--no-kmemleak) kmemleak='' ;;
 	--append) append=$2; shift ;;
+	--mlx5) mlx5=y ;;
 	--show) show=y ;;
 	--help) usage; exit ;;
 	--) shift; break ;;
@@ -105,6 +107,11 @@ tcg*) qemu+=(-cpu max) ;;
 *) qemu+=(-cpu host) ;;
 esac
 [ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
+if [ "$mlx5" ]; then
+	# Its BAR 2 is the doorbell page; tools/testing/vdpa/mlx5
+	qemu+=(-object "memory-backend-ram,id=mlx5,size=1M,share=on"
+		-device "ivshmem-plain,memdev=mlx5")
+fi
 if [ "$interactive" ]; then
 	timeout=0
 	qemu+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
