@@ -5,16 +5,14 @@
  * (CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS) and root.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
 #include "vdpa_util.h"
-
-#define FAILSLAB "/sys/kernel/debug/failslab/"
 
 /* More than any of the sequences below comes near */
 #define MAX_FAULTS 2000
@@ -22,7 +20,6 @@
 FIXTURE(failnth)
 {
 	struct vdpa_dev dev;
-	int fd;
 };
 
 FIXTURE_VARIANT(failnth)
@@ -55,9 +52,7 @@ FIXTURE_SETUP(failnth)
 	const char *why;
 	int r;
 
-	self->fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	if (self->fd < 0 || write_file(FAILSLAB "ignore-gfp-wait", "N") ||
-	    write_file(FAILSLAB "verbose", "0"))
+	if (fault_init())
 		SKIP(return, "no fault injection in this kernel, or not root");
 
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
@@ -75,48 +70,23 @@ FIXTURE_TEARDOWN(failnth)
 	}
 }
 
-/* Have the @nth allocation from here on fail */
-static void arm(int fd, unsigned int nth)
-{
-	char buf[16];
-	int n = snprintf(buf, sizeof(buf), "%u", nth);
-
-	if (pwrite(fd, buf, n, 0) != n)
-		abort();
-}
-
-/* Was there one that failed? */
-static bool disarm(int fd)
-{
-	char buf[16];
-	int n = pread(fd, buf, sizeof(buf) - 1, 0);
-
-	if (n <= 0)
-		abort();
-	buf[n] = '\0';
-	arm(fd, 0);
-
-	return atoi(buf) == 0;
-}
-
 TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
 {
 	struct vdpa_genl g;
 	unsigned int nth;
 	bool failed = true;
-	int r, del;
+	int r, gone;
 
 	/* Some parents have no more than one device */
 	vdpa_dev_put(&self->dev);
 	ASSERT_EQ(0, vdpa_genl_open(&g));
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		arm(self->fd, nth);
+		fault_arm(nth);
 		r = vdpa_genl_add(&g, "vdpa_failnth", &variant->parent);
-		failed = disarm(self->fd);
-		/* It can be there even so: the reply is allocated last */
-		del = vdpa_genl_del(&g, "vdpa_failnth");
-		if (!r)
-			ASSERT_EQ(0, del);
+		failed = fault_disarm();
+		/* It may be there also if not all went well, or no answer came */
+		gone = vdpa_genl_del(&g, "vdpa_failnth");
+		ASSERT_EQ(r ? gone : 0, gone);
 	}
 	EXPECT_EQ(0, r);
 	EXPECT_FALSE(failed);
@@ -152,9 +122,9 @@ TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
 	int r;
 
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		arm(self->fd, nth);
+		fault_arm(nth);
 		r = open_map_run_reset_close(&c, &self->dev);
-		failed = disarm(self->fd);
+		failed = fault_disarm();
 		ASSERT_EQ(pins, pins_in_system()) {
 			TH_LOG("after fault %u", nth);
 		}
@@ -167,6 +137,206 @@ TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
 	EXPECT_EQ(0, virtio_io(&self->dev, variant->parent.device_id));
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
+}
+
+/* What can be mapped, and how an address space comes to be filled and emptied */
+
+#define IOVA	(1UL << 32)
+#define BULK	(64 * 4096UL)
+
+FIXTURE(mapfail)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	void *mem;		/* BULK bytes */
+	long pins;
+};
+
+FIXTURE_VARIANT(mapfail)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(mapfail, set_map)
+{
+	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+};
+
+FIXTURE_VARIANT_ADD(mapfail, dma_map)
+{
+	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+};
+
+FIXTURE_SETUP(mapfail)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	if (fault_init())
+		SKIP(return, "no fault injection in this kernel, or not root");
+
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not upset the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+
+	self->pins = pins_in_system();
+	self->mem = shuffled_alloc(BULK);
+	r = self->mem ? client_open(&self->c, &self->dev, 0) : -ENOMEM;
+	if (!r)
+		r = client_ack(&self->c, self->c.features);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(mapfail)
+{
+	client_close(&self->c);
+	EXPECT_EQ(self->pins, pins_in_system());
+	vdpa_dev_put(&self->dev);
+}
+
+#define ASSERT_CHARGED_IS_PINNED(_n)					\
+	ASSERT_EQ(self->pins + pins_of_process(), pins_in_system()) {	\
+		TH_LOG("after fault %u", _n);				\
+	}
+
+static int map_batch_unmap_reset(struct vdpa_client *c, void *mem)
+{
+	int r;
+
+	r = client_map(c);
+	if (!r)
+		r = client_map_at(c, 0, IOVA, mem, BULK);
+	if (!r)
+		r = client_start(c);
+	if (!r)
+		r = client_batch(c, 0, true);
+	if (!r)
+		r = client_unmap_at(c, 0, IOVA, BULK);
+	if (!r)
+		r = client_map_at(c, 0, 2 * IOVA, mem, BULK);
+	if (!r)
+		r = client_map_at(c, 0, IOVA, mem, BULK);
+	if (!r)
+		r = client_batch(c, 0, false);
+	if (!r)
+		r = client_reset(c);
+	if (!r)
+		r = client_unmap_at(c, 0, IOVA, BULK);
+
+	return r;
+}
+
+/* The sequence goes no further than to its failure, and is taken back then */
+TEST_F_TIMEOUT(mapfail, charged_is_pinned_after_every_fault, 600)
+{
+	bool failed = true;
+	unsigned int nth;
+	int r = 0;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		fault_arm(nth);
+		r = map_batch_unmap_reset(&self->c, self->mem);
+		failed = fault_disarm();
+		ASSERT_CHARGED_IS_PINNED(nth);
+
+		/* A batch that is open cannot be told from one that is not */
+		client_batch(&self->c, 0, false);
+		ASSERT_CHARGED_IS_PINNED(nth);
+		ASSERT_EQ(0, client_reset(&self->c));
+		if (pins_of_process())
+			ASSERT_EQ(0, client_unmap_at(&self->c, 0, 0, 0));
+		ASSERT_EQ(self->pins, pins_in_system());
+	}
+	EXPECT_EQ(0, r);
+	EXPECT_FALSE(failed);
+	EXPECT_LT(BULK / 4096, nth);
+}
+
+TEST_F_TIMEOUT(mapfail, close_after_every_fault_leaves_no_pins, 600)
+{
+	bool failed = true;
+	unsigned int nth;
+	int r = 0;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		fault_arm(nth);
+		r = map_batch_unmap_reset(&self->c, self->mem);
+		client_close(&self->c);
+		failed = fault_disarm();
+		ASSERT_EQ(self->pins, pins_in_system()) {
+			TH_LOG("after fault %u", nth);
+		}
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+	}
+	EXPECT_EQ(0, r);
+	EXPECT_FALSE(failed);
+}
+
+#define START()								\
+do {									\
+	ASSERT_EQ(0, client_map(&self->c));				\
+	ASSERT_EQ(0, client_start(&self->c));				\
+	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
+} while (0)
+
+#define ASSERT_IO()							\
+	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+TEST_F(mapfail, failed_invalidate_changes_nothing)
+{
+	long pins = 1 + BULK / 4096;
+	unsigned int nth;
+	int r = -ENOMEM;
+
+	START();
+	ASSERT_EQ(0, client_map_at(&self->c, 0, IOVA, self->mem, BULK));
+	for (nth = 1; r; nth++) {
+		fault_arm(nth);
+		r = client_unmap_at(&self->c, 0, IOVA, BULK);
+		fault_disarm();
+		if (r) {
+			ASSERT_EQ(-ENOMEM, r);
+			ASSERT_EQ(pins, pins_of_process());
+		}
+		ASSERT_CHARGED_IS_PINNED(nth);
+		ASSERT_IO();
+	}
+	EXPECT_EQ(1, pins_of_process());
+	/* .set_map makes a copy of what remains */
+	if (variant->parent.batch)
+		EXPECT_LT(2U, nth);
+}
+
+TEST_F(mapfail, failed_batch_changes_nothing)
+{
+	unsigned int nth;
+	int r = -ENOMEM;
+
+	START();
+	for (nth = 1; r; nth++) {
+		ASSERT_EQ(0, client_batch(&self->c, 0, true));
+		ASSERT_EQ(0, client_unmap(&self->c));
+		ASSERT_EQ(0, client_map(&self->c));
+		ASSERT_EQ(0, client_map_at(&self->c, 0, IOVA, self->mem, BULK));
+		fault_arm(nth);
+		r = client_batch(&self->c, 0, false);
+		fault_disarm();
+		if (r) {
+			ASSERT_EQ(-ENOMEM, r);
+			ASSERT_EQ(1, pins_of_process());
+		}
+		ASSERT_CHARGED_IS_PINNED(nth);
+		ASSERT_IO();
+	}
+	EXPECT_EQ((long)(1 + BULK / 4096), pins_of_process());
+	if (variant->parent.batch)
+		EXPECT_LT(2U, nth);
 }
 
 int main(int argc, char **argv)

@@ -181,6 +181,103 @@ uint64_t phys_addr(const void *addr)
 	return (entry & ((1ULL << 55) - 1)) * page;
 }
 
+int phys_dirty(uint64_t pa)
+{
+	const uint64_t dirty = 1ULL << 4;	/* KPF_DIRTY */
+	uint64_t flags;
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = pread(fd, &flags, sizeof(flags), pa / getpagesize() * sizeof(flags));
+	close(fd);
+
+	return n == sizeof(flags) ? !!(flags & dirty) : -1;
+}
+
+/*
+ * Memory that is touched in random order is handed out in the order in which
+ * it is free, which is mostly one after the other.
+ */
+void *shuffled_alloc(size_t size)
+{
+	size_t page = getpagesize(), n = size / page, i, other;
+	uint64_t state = 1;
+	uint32_t *order, tmp;
+	char *mem;
+
+	order = malloc(n * sizeof(*order));
+	if (!order)
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED) {
+		free(order);
+		return NULL;
+	}
+	madvise(mem, size, MADV_NOHUGEPAGE);
+
+	for (i = 0; i < n; i++)
+		order[i] = i;
+	for (i = n; i > 1; i--) {
+		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+		other = (state >> 33) % i;
+		tmp = order[i - 1];
+		order[i - 1] = order[other];
+		order[other] = tmp;
+	}
+	for (i = 0; i < n; i++)
+		mem[order[i] * page] = 1;
+	free(order);
+
+	return mem;
+}
+
+#define DEBUGFS "/sys/kernel/debug/"
+
+static int fault_fd = -1;
+
+int fault_init(void)
+{
+	if (fault_fd < 0)
+		fault_fd = open("/proc/thread-self/fail-nth",
+				O_RDWR | O_CLOEXEC);
+	if (fault_fd < 0 ||
+	    write_file(DEBUGFS "failslab/ignore-gfp-wait", "N") ||
+	    write_file(DEBUGFS "failslab/verbose", "0"))
+		return -ENOENT;
+
+	/* Not all kernels that have the one have the other */
+	write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N");
+	write_file(DEBUGFS "fail_page_alloc/min-order", "0");
+	write_file(DEBUGFS "fail_page_alloc/verbose", "0");
+
+	return 0;
+}
+
+void fault_arm(unsigned int nth)
+{
+	char buf[16];
+	int n = snprintf(buf, sizeof(buf), "%u", nth);
+
+	if (pwrite(fault_fd, buf, n, 0) != n)
+		abort();
+}
+
+bool fault_disarm(void)
+{
+	char buf[16];
+	int n = pread(fault_fd, buf, sizeof(buf) - 1, 0);
+
+	if (n <= 0)
+		abort();
+	buf[n] = '\0';
+	fault_arm(0);
+
+	return atoi(buf) == 0;
+}
+
 int log_errors(char *line, size_t size)
 {
 	static int fd = -1;
@@ -248,13 +345,33 @@ static int load_mlx5(const char **why)
 	return 0;
 }
 
+#define SIM_PARAMETERS	"/sys/module/vdpa_sim/parameters/"
+#define SIM_ENTRIES	2048	/* or no limit, by the age of the simulator */
+
+/* Is it loaded, and not as @parent needs it? */
+static bool sim_differs(const struct vdpa_parent *parent)
+{
+	char batch[16], entries[16];
+	unsigned int n;
+
+	if (read_file(SIM_PARAMETERS "batch_mapping", batch, sizeof(batch)) ||
+	    read_file(SIM_PARAMETERS "max_iotlb_entries", entries,
+		      sizeof(entries)))
+		return false;
+
+	n = strtoul(entries, NULL, 10);
+
+	return atoi(batch) != parent->batch ||
+	       (parent->entries ? n != parent->entries : n < SIM_ENTRIES);
+}
+
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 {
 	static char *const load[] = {
 		"modprobe", "-a", "vdpa_sim_net", "vdpa_sim_blk", "vhost_vdpa",
 		"virtio_vdpa", "virtio_net", "virtio_blk", NULL
 	};
-	char batch[32], now[8] = "";
+	char batch[32], entries[32];
 	bool missing = false;
 	int i;
 
@@ -262,9 +379,9 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 		return load_mlx5(why);
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
-	read_file("/sys/module/vdpa_sim/parameters/batch_mapping", now,
-		  sizeof(now));
-	if (now[0] && now[0] != '0' + parent->batch &&
+	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
+		 parent->entries);
+	if (sim_differs(parent) &&
 	    run((char *[]){ "modprobe", "-r", "vdpa_sim_net", "vdpa_sim_blk",
 			    NULL })) {
 		*why = "the simulator is in use";
@@ -273,7 +390,9 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 
 	for (i = 2; load[i]; i++)
 		missing = missing || !is_loaded(load[i]);
-	if (missing && (run((char *[]){ "modprobe", "vdpa_sim", batch, NULL }) ||
+	if (missing && (run((char *[]){ "modprobe", "vdpa_sim", batch,
+					parent->entries ? entries : NULL,
+					NULL }) ||
 			run(load))) {
 		*why = "a module of those in the config file is missing";
 		return -ENOENT;
@@ -606,7 +725,8 @@ const char *mlx5_mock_violation(void)
 /* The client: mappings */
 
 static int client_msg(struct vdpa_client *c, unsigned int asid, uint8_t type,
-		      uint64_t iova, const void *addr, uint64_t size)
+		      uint64_t iova, const void *addr, uint64_t size,
+		      uint8_t perm)
 {
 	struct vhost_msg_v2 msg = {
 		.type = VHOST_IOTLB_MSG_V2,
@@ -616,7 +736,7 @@ static int client_msg(struct vdpa_client *c, unsigned int asid, uint8_t type,
 			.iova = iova,
 			.uaddr = (uintptr_t)addr,
 			.size = size,
-			.perm = VHOST_ACCESS_RW,
+			.perm = perm,
 		},
 	};
 
@@ -626,19 +746,25 @@ static int client_msg(struct vdpa_client *c, unsigned int asid, uint8_t type,
 int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		  const void *addr, uint64_t size)
 {
-	return client_msg(c, asid, VHOST_IOTLB_UPDATE, iova, addr, size);
+	return client_map_perm(c, asid, iova, addr, size, VHOST_ACCESS_RW);
+}
+
+int client_map_perm(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    const void *addr, uint64_t size, uint8_t perm)
+{
+	return client_msg(c, asid, VHOST_IOTLB_UPDATE, iova, addr, size, perm);
 }
 
 int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		    uint64_t size)
 {
-	return client_msg(c, asid, VHOST_IOTLB_INVALIDATE, iova, NULL, size);
+	return client_msg(c, asid, VHOST_IOTLB_INVALIDATE, iova, NULL, size, 0);
 }
 
 int client_batch(struct vdpa_client *c, unsigned int asid, bool begin)
 {
 	return client_msg(c, asid, begin ? VHOST_IOTLB_BATCH_BEGIN :
-			  VHOST_IOTLB_BATCH_END, 0, NULL, 0);
+			  VHOST_IOTLB_BATCH_END, 0, NULL, 0, 0);
 }
 
 int client_map(struct vdpa_client *c)

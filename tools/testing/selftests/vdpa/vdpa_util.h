@@ -48,6 +48,7 @@ struct vdpa_parent {
 	bool batch;		/* .set_map rather than .dma_map */
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
+	unsigned int entries;	/* ranges that an address space holds; 0: all */
 };
 
 /* mlx5_vdpa on the model of its firmware, tools/testing/vdpa/mlx5 */
@@ -129,6 +130,9 @@ int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		    uint64_t size);
 /* Begin or end a batch of the above */
 int client_batch(struct vdpa_client *c, unsigned int asid, bool begin);
+/* With the permissions @perm, VHOST_ACCESS_... */
+int client_map_perm(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    const void *addr, uint64_t size, uint8_t perm);
 /* The page itself */
 int client_map(struct vdpa_client *c);
 int client_unmap(struct vdpa_client *c);
@@ -179,6 +183,22 @@ long pins_in_system(void);
 long pins_of_process(void);
 /* Physical address of what is at @addr, which must be in memory; 0 if unknown */
 uint64_t phys_addr(const void *addr);
+/* Will what is there be written back? -1: can't tell */
+int phys_dirty(uint64_t pa);
+
+/*
+ * Memory in pages of 4 KiB that do not follow each other, in an order that is
+ * always the same; NULL if there is not enough
+ */
+void *shuffled_alloc(size_t size);
+
+/*
+ * Have the @nth allocation of memory of this thread from here on fail. Returned
+ * by fault_disarm(): was there one? -ENOENT: no fault injection in this kernel.
+ */
+int fault_init(void);
+void fault_arm(unsigned int nth);
+bool fault_disarm(void);
 
 /* Errors in the kernel log since the last call, the first into @line */
 int log_errors(char *line, size_t size);

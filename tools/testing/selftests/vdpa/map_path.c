@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What mapping and unmapping promise: no page is unpinned while the device can
+ * reach it, nothing stays pinned that is not mapped, whatever fails leaves
+ * everything as it was, and says why.
+ */
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vdpa_util.h"
+
+#define PAGE	4096UL
+#define MIB	(1UL << 20)
+
+#define IOVA	(1UL << 32)
+#define BULK	(4 * MIB)
+#define BULK_PAGES ((long)(BULK / PAGE))
+
+/* Ranges that a simulator with a small table holds */
+#define ENTRIES	16
+
+FIXTURE(map)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	char *mem;		/* BULK bytes */
+	long pins;
+};
+
+FIXTURE_VARIANT(map)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(map, set_map)
+{
+	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+};
+
+FIXTURE_VARIANT_ADD(map, dma_map)
+{
+	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+};
+
+/* The parent's table is small, so that it can be made to fail */
+FIXTURE(small)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	char *mem;
+	long pins;
+};
+
+FIXTURE_VARIANT(small)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(small, set_map)
+{
+	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET, ENTRIES },
+};
+
+static int open_client(struct vdpa_client *c, const struct vdpa_dev *dev)
+{
+	int r = client_open(c, dev, 0);
+
+	return r ?: client_ack(c, F_BASIC | (c->features & F_PERSIST));
+}
+
+static int limit_memlock(rlim_t pages)
+{
+	struct rlimit limit = { .rlim_max = RLIM_INFINITY };
+
+	limit.rlim_cur = pages == RLIM_INFINITY ? pages : pages * PAGE;
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -errno : 0;
+}
+
+#define SETUP()								\
+do {									\
+	const char *why;						\
+	int r;								\
+									\
+	self->c.fd = -1;						\
+	if (limit_memlock(RLIM_INFINITY))				\
+		SKIP(return, "can't raise RLIMIT_MEMLOCK: not root");	\
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);		\
+	if (!r && !self->dev.created && variant->parent.entries)	\
+		SKIP(return, "can't limit the device that -d names");	\
+	if (r)								\
+		SKIP(return, "%s", why);				\
+	/* The kernel's own opinion, where it has one: it warns */	\
+	write_file("/sys/module/vdpa_sim/parameters/check_pins", "Y");	\
+	self->pins = pins_in_system();					\
+	self->mem = shuffled_alloc(BULK);				\
+	r = self->mem ? open_client(&self->c, &self->dev) : -ENOMEM;	\
+	if (r)								\
+		vdpa_dev_put(&self->dev);				\
+	ASSERT_EQ(0, r);						\
+} while (0)
+
+#define TEARDOWN()							\
+do {									\
+	client_close(&self->c);						\
+	EXPECT_EQ(self->pins, pins_in_system());			\
+	vdpa_dev_put(&self->dev);					\
+} while (0)
+
+FIXTURE_SETUP(map)
+{
+	SETUP();
+}
+
+FIXTURE_TEARDOWN(map)
+{
+	TEARDOWN();
+}
+
+FIXTURE_SETUP(small)
+{
+	SETUP();
+}
+
+FIXTURE_TEARDOWN(small)
+{
+	TEARDOWN();
+}
+
+/* In address space 0, of which the device makes use */
+#define map_at(_iova, _addr, _size)					\
+	client_map_at(&self->c, 0, _iova, _addr, _size)
+#define unmap_at(_iova, _size)						\
+	client_unmap_at(&self->c, 0, _iova, _size)
+#define batch_begin()	client_batch(&self->c, 0, true)
+#define batch_end()	client_batch(&self->c, 0, false)
+
+#define START()								\
+do {									\
+	ASSERT_EQ(0, client_map(&self->c));				\
+	ASSERT_EQ(0, client_start(&self->c));				\
+	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
+} while (0)
+
+#define EXPECT_IO()							\
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+#define EXPECT_NO_IO()							\
+	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS))
+
+/* What is charged is what is pinned */
+#define EXPECT_PINS(_n)							\
+do {									\
+	EXPECT_EQ((long)(_n), pins_of_process());			\
+	EXPECT_EQ(self->pins + (long)(_n), pins_in_system());		\
+} while (0)
+
+/* Until a batch ends, a parent with .set_map doesn't know */
+TEST_F(map, batch_keeps_pages_until_its_end)
+{
+	START();
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, unmap_at(0, 0));
+	if (pins_in_system() == self->pins) {
+		EXPECT_NO_IO();
+	} else {
+		EXPECT_PINS(1 + BULK_PAGES);
+		EXPECT_IO();
+	}
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(0);
+	EXPECT_NO_IO();
+}
+
+TEST_F(map, batch_can_replace_a_mapping)
+{
+	int i;
+
+	START();
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, batch_begin());
+		ASSERT_EQ(0, client_unmap(&self->c));
+		ASSERT_EQ(0, client_map(&self->c));
+		ASSERT_EQ(0, batch_end());
+		EXPECT_PINS(1);
+		EXPECT_IO();
+	}
+}
+
+/* What came and went in one batch is released at once */
+TEST_F(map, batch_forgets_what_it_adds_and_removes)
+{
+	START();
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
+	EXPECT_PINS(1 + BULK_PAGES);
+	ASSERT_EQ(0, unmap_at(IOVA, BULK));
+	EXPECT_PINS(1);
+	ASSERT_EQ(0, batch_end());
+	EXPECT_IO();
+}
+
+TEST_F(map, batch_outlives_a_reset)
+{
+	if (!(self->c.features & F_PERSIST))
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");
+	START();
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, unmap_at(IOVA, BULK));
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_start(&self->c));
+	EXPECT_IO();
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(1);
+	EXPECT_IO();
+}
+
+TEST_F(map, batch_is_of_one_address_space)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, client_map_at(&self->c, 1, IOVA, self->mem, PAGE));
+	ASSERT_EQ(0, batch_begin());
+	EXPECT_EQ(-EINVAL, client_batch(&self->c, 1, true));
+	EXPECT_EQ(-EINVAL, client_unmap_at(&self->c, 1, IOVA, PAGE));
+	EXPECT_EQ(-EINVAL, client_batch(&self->c, 1, false));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_EQ(0, client_unmap_at(&self->c, 1, IOVA, PAGE));
+	EXPECT_PINS(1);
+}
+
+TEST_F(map, close_in_a_batch_leaves_no_pins)
+{
+	START();
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK / 2));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, unmap_at(IOVA, BULK / 4));
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, BULK));
+	client_close(&self->c);
+	EXPECT_PINS(0);
+
+	/* Nor is the next client in that batch */
+	ASSERT_EQ(0, open_client(&self->c, &self->dev));
+	START();
+	ASSERT_EQ(0, client_unmap(&self->c));
+	EXPECT_NO_IO();
+}
+
+/* A batch that is more than the parent can take */
+#define OVERFILL()							\
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 4 * ENTRIES * PAGE))
+
+TEST_F(small, failed_batch_changes_nothing)
+{
+	START();
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, client_unmap(&self->c));
+	OVERFILL();
+	EXPECT_EQ(-ENOSPC, batch_end());
+	EXPECT_IO();
+	EXPECT_PINS(1);
+	EXPECT_EQ(-EEXIST, client_map(&self->c));
+}
+
+TEST_F(small, failed_batch_can_be_done_again)
+{
+	START();
+	ASSERT_EQ(0, batch_begin());
+	OVERFILL();
+	EXPECT_EQ(-ENOSPC, batch_end());
+
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(IOVA, self->mem, ENTRIES / 2 * PAGE));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_IO();
+	EXPECT_PINS(1 + ENTRIES / 2);
+}
+
+TEST_F(small, failed_update_changes_nothing)
+{
+	START();
+	EXPECT_EQ(-ENOSPC, map_at(IOVA, self->mem, 4 * ENTRIES * PAGE));
+	EXPECT_IO();
+	EXPECT_PINS(1);
+	EXPECT_EQ(0, map_at(IOVA, self->mem, PAGE));
+}
+
+/* The address space ends before the update does */
+TEST_F(map, failed_updates_leave_no_pins)
+{
+	int i;
+
+	ASSERT_EQ(0, munmap(self->mem + BULK - PAGE, PAGE));
+	for (i = 0; i < 3; i++) {
+		EXPECT_GT(0, map_at(IOVA, self->mem, BULK));
+		EXPECT_PINS(0);
+	}
+	EXPECT_EQ(0, map_at(IOVA, self->mem, BULK - PAGE));
+}
+
+TEST_F(map, failed_updates_in_a_batch_leave_the_rest_of_it)
+{
+	ASSERT_EQ(0, munmap(self->mem + BULK - PAGE, PAGE));
+	START();
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, MIB));
+	EXPECT_GT(0, map_at(IOVA, self->mem, BULK));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(1 + MIB / PAGE);
+	EXPECT_IO();
+}
+
+/* As many ranges as pages, whatever the client can do about it */
+TEST_F_TIMEOUT(map, maps_64m_of_shuffled_pages, 120)
+{
+	const unsigned long size = 64 * MIB;
+	char *mem = shuffled_alloc(size);
+
+	ASSERT_NE(NULL, mem);
+	START();
+	ASSERT_EQ(0, map_at(IOVA, mem, size));
+	EXPECT_PINS(1 + size / PAGE);
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_start(&self->c));
+	if (self->c.features & F_PERSIST)
+		EXPECT_IO();
+	ASSERT_EQ(0, unmap_at(IOVA, size));
+	EXPECT_PINS(1);
+	EXPECT_IO();
+	munmap(mem, size);
+}
+
+TEST_F(map, memlock_limit_is_exact)
+{
+	ASSERT_EQ(0, limit_memlock(101));
+	ASSERT_EQ(0, client_map(&self->c));
+	EXPECT_EQ(-ENOMEM, map_at(IOVA, self->mem, 101 * PAGE));
+	EXPECT_PINS(1);
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 100 * PAGE));
+	EXPECT_EQ(-ENOMEM, map_at(2 * IOVA, self->mem, PAGE));
+	ASSERT_EQ(0, unmap_at(IOVA, 100 * PAGE));
+	EXPECT_EQ(0, map_at(2 * IOVA, self->mem, 100 * PAGE));
+	EXPECT_PINS(101);
+}
+
+/* What is removed stays pinned until the end: not at the client's expense */
+TEST_F(map, batch_can_replace_all_at_the_limit)
+{
+	ASSERT_EQ(0, limit_memlock(101));
+	START();
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 100 * PAGE));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, unmap_at(0, 0));
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem + MIB, 100 * PAGE));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(101);
+	EXPECT_IO();
+}
+
+#define EXPECT_DIRTY(_dirty)						\
+do {									\
+	uint64_t _pa = phys_addr(self->mem);				\
+									\
+	if (!_pa || phys_dirty(_pa) < 0)				\
+		SKIP(return, "can't tell what is dirty: not root");	\
+	EXPECT_EQ(_dirty, phys_dirty(_pa));				\
+} while (0)
+
+TEST_F(map, written_pages_are_dirty)
+{
+	EXPECT_DIRTY(false);
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
+	ASSERT_EQ(0, unmap_at(IOVA, BULK));
+	EXPECT_DIRTY(true);
+}
+
+TEST_F(map, read_only_pages_are_not_dirty)
+{
+	EXPECT_DIRTY(false);
+	ASSERT_EQ(0, client_map_perm(&self->c, 0, IOVA, self->mem, BULK,
+				     VHOST_ACCESS_RO));
+	EXPECT_PINS(BULK_PAGES);
+	ASSERT_EQ(0, unmap_at(IOVA, BULK));
+	EXPECT_DIRTY(false);
+}
+
+/* Messages that cannot be, and what is said about them */
+
+TEST_F(map, overlap_is_eexist)
+{
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK / 2));
+	EXPECT_EQ(-EEXIST, map_at(IOVA + BULK / 4, self->mem, BULK));
+	EXPECT_EQ(-EEXIST, map_at(IOVA - PAGE, self->mem, 2 * PAGE));
+	EXPECT_PINS(BULK_PAGES / 2);
+}
+
+TEST_F(map, bad_address_is_efault)
+{
+	ASSERT_EQ(0, munmap(self->mem + PAGE, PAGE));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, BULK));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, (void *)-PAGE, PAGE));
+	EXPECT_PINS(0);
+}
+
+TEST_F(map, bad_range_is_einval)
+{
+	EXPECT_EQ(-EINVAL, map_at(IOVA, self->mem, 0));
+	EXPECT_EQ(-EINVAL, map_at(-PAGE, self->mem, 2 * PAGE));
+	EXPECT_EQ(-EINVAL, client_map_at(&self->c, 2, IOVA, self->mem, PAGE));
+	EXPECT_PINS(0);
+}
+
+TEST_F(map, somebody_else_is_eperm)
+{
+	int status;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(-map_at(IOVA, self->mem, PAGE));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(EPERM, WEXITSTATUS(status));
+	EXPECT_PINS(0);
+}
+
+TEST_F(map, update_needs_a_permission)
+{
+	EXPECT_EQ(-EINVAL, client_map_perm(&self->c, 0, IOVA, self->mem, PAGE,
+					   0));
+	EXPECT_EQ(-EINVAL, client_map_perm(&self->c, 0, IOVA, self->mem, PAGE,
+					   VHOST_ACCESS_RW + 1));
+	EXPECT_PINS(0);
+}
+
+TEST_F(map, halves_of_a_page_overlap)
+{
+	ASSERT_EQ(0, map_at(IOVA, self->mem, PAGE / 2));
+	EXPECT_EQ(-EEXIST, map_at(IOVA + PAGE / 2, self->mem + PAGE / 2,
+				  PAGE / 2));
+	EXPECT_PINS(1);
+	ASSERT_EQ(0, unmap_at(IOVA, PAGE / 2));
+	EXPECT_PINS(0);
+}
+
+TEST_F(map, offsets_in_the_page_must_agree)
+{
+	EXPECT_EQ(-EINVAL, map_at(IOVA + PAGE / 2, self->mem, PAGE));
+	EXPECT_PINS(0);
+	ASSERT_EQ(0, map_at(IOVA + PAGE / 2, self->mem + PAGE / 2, PAGE));
+	EXPECT_PINS(2);
+}
+
+TEST_F(map, invalidate_of_nothing_is_refused)
+{
+	START();
+	EXPECT_EQ(-EINVAL, unmap_at(self->c.iova + PAGE / 2, 0));
+	EXPECT_IO();
+	EXPECT_PINS(1);
+}
+
+TEST_F(map, invalidate_beyond_the_end_is_refused)
+{
+	START();
+	EXPECT_EQ(-EINVAL, unmap_at(self->c.iova, -PAGE));
+	EXPECT_PINS(1);
+}
+
+TEST_F(map, invalidate_of_0_at_0_is_of_everything)
+{
+	START();
+	ASSERT_EQ(0, map_at(-PAGE, self->mem, PAGE));
+	EXPECT_EQ(0, unmap_at(0, 0));
+	EXPECT_PINS(0);
+	EXPECT_NO_IO();
+}
+
+/* It takes away what is contiguous as a whole; how much that is can't be said */
+TEST_F(map, invalidate_of_a_part_loses_no_pin)
+{
+	long pins;
+
+	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
+	ASSERT_EQ(0, unmap_at(IOVA + BULK / 4, BULK / 2));
+	pins = pins_of_process();
+	EXPECT_GE(BULK_PAGES / 2, pins);
+	EXPECT_PINS(pins);
+	ASSERT_EQ(0, unmap_at(IOVA, BULK));
+	EXPECT_PINS(0);
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
