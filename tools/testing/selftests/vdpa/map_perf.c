@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Not a test: what it costs to map and to unmap memory of each kind, to a
+ * simulator that is told in either way. A figure is printed only if the memory
+ * is what it is called, and the device still works with it mapped.
+ *
+ * One "key=value ..." line per figure, for programs to read. Times are in ns of
+ * the monotonic clock; in a virtual machine whose clock counts instructions
+ * (qemu -icount shift=0) they are instructions. That they repeat is up to the
+ * reader: min and max are there to be compared.
+ *
+ * What can't be told apart: faulting pages in, zeroing them and marking them
+ * dirty for the first time are not measured, as each round but the first, which
+ * does not count, finds them so.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/mman.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vdpa_util.h"
+
+#define ROUNDS	3
+#define PAGE	4096UL
+#define HUGE	(2UL << 20)
+#define MIB	(1UL << 20)
+#define IOVA	(1ULL << 32)
+
+/* The memory behind "alias": mapped over and over until the size is there */
+#define ALIAS_SIZE (64 * MIB)
+
+struct kind {
+	const char *name;
+	void *(*alloc)(size_t size);
+	bool huge;
+};
+
+static void *reserve(size_t size)
+{
+	char *p = mmap(NULL, size + HUGE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL :
+	       (void *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+}
+
+static void *alloc(size_t size, int flags, int fd, int advice)
+{
+	char *p = reserve(size);
+	size_t i;
+
+	if (!p || mmap(p, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+		       0) == MAP_FAILED)
+		return NULL;
+	if (advice)
+		madvise(p, size, advice);
+	for (i = 0; i < size; i += PAGE)
+		p[i] = 1;
+
+	return p;
+}
+
+static void *alloc_small(size_t size)
+{
+	return alloc(size, MAP_PRIVATE | MAP_ANONYMOUS, -1, MADV_NOHUGEPAGE);
+}
+
+static void *alloc_thp(size_t size)
+{
+	return alloc(size, MAP_PRIVATE | MAP_ANONYMOUS, -1, MADV_HUGEPAGE);
+}
+
+static void *alloc_hugetlb(size_t size)
+{
+	char pages[16];
+
+	snprintf(pages, sizeof(pages), "%zu", size / HUGE);
+	write_file("/proc/sys/vm/nr_hugepages", pages);
+
+	return alloc(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+		     MAP_HUGE_2MB, -1, 0);
+}
+
+static void *alloc_memfd(size_t size)
+{
+	int fd = memfd_create("map_perf", MFD_CLOEXEC);
+	void *p = NULL;
+
+	write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+		   "advise");
+	if (fd >= 0 && !ftruncate(fd, size))
+		p = alloc(size, MAP_SHARED, fd, MADV_HUGEPAGE);
+	if (fd >= 0)
+		close(fd);
+
+	return p;
+}
+
+/* Pages of a file in memory, which are as shuffled as shuffled_alloc()'s */
+static int shuffled_memfd(size_t size)
+{
+	int fd = memfd_create("map_perf", MFD_CLOEXEC);
+	char *order, *file;
+	size_t i, n = 0;
+
+	if (fd < 0 || ftruncate(fd, size))
+		return -1;
+	order = shuffled_alloc(size);
+	file = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!order || file == MAP_FAILED)
+		return -1;
+	/* A permutation: the step has no divisor in common with a power of 2 */
+	for (i = 0; i < size / PAGE; i++) {
+		n = (n + 5003) % (size / PAGE);
+		file[n * PAGE] = 1;
+	}
+	munmap(file, size);
+	munmap(order, size);
+
+	return fd;
+}
+
+static void *alloc_alias(size_t size)
+{
+	int fd = shuffled_memfd(ALIAS_SIZE);
+	char *p = reserve(size);
+	size_t i;
+
+	if (fd < 0 || !p)
+		return NULL;
+	for (i = 0; i < size; i += ALIAS_SIZE)
+		if (mmap(p + i, ALIAS_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) ==
+		    MAP_FAILED)
+			return NULL;
+	close(fd);
+
+	return p;
+}
+
+static const struct kind kinds[] = {
+	{ "4k", alloc_small, false },
+	{ "shuffled", shuffled_alloc, false },
+	{ "alias", alloc_alias, false },
+	{ "thp", alloc_thp, true },
+	{ "hugetlb", alloc_hugetlb, true },
+	{ "memfd", alloc_memfd, true },
+};
+
+/* Looked at in the first and in the last 2 MiB */
+static bool is_huge(const char *mem, size_t size)
+{
+	const size_t at[] = { 0, size - HUGE };
+	uint64_t pa, end;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		pa = phys_addr(mem + at[i]);
+		end = phys_addr(mem + at[i] + HUGE - PAGE);
+		if (!pa || pa % HUGE || end != pa + HUGE - PAGE)
+			return false;
+	}
+
+	return true;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* One round; the device runs, and is reset with everything mapped */
+static int round_trip(struct vdpa_client *c, void *mem, size_t size,
+		      uint64_t *map, uint64_t *unmap)
+{
+	uint64_t start;
+	int r;
+
+	start = now_ns();
+	r = client_map_at(c, 0, IOVA, mem, size);
+	*map = now_ns() - start;
+	if (!r)
+		r = client_io(c, IO_TIMEOUT_MS);
+	if (!r && c->features & F_PERSIST) {
+		r = client_reset(c) ?: client_start(c);
+		if (!r)
+			r = client_io(c, IO_TIMEOUT_MS);
+	}
+	if (r)
+		return r;
+
+	start = now_ns();
+	r = client_unmap_at(c, 0, IOVA, size);
+	*unmap = now_ns() - start;
+
+	return r ?: client_io(c, IO_TIMEOUT_MS);
+}
+
+static void print(const char *label, const struct vdpa_parent *parent,
+		  const struct kind *kind, size_t size, const char *phase,
+		  const uint64_t *ns)
+{
+	uint64_t min = ns[0], max = ns[0];
+	struct utsname uts;
+	unsigned int i;
+
+	for (i = 1; i < ROUNDS; i++) {
+		min = ns[i] < min ? ns[i] : min;
+		max = ns[i] > max ? ns[i] : max;
+	}
+
+	uname(&uts);
+	printf("map_perf kernel=%s modules=%s parent=%s memory=%s mib=%zu phase=%s ns_min=%" PRIu64 " ns_max=%" PRIu64 " ns_per_page=%.1f\n",
+	       uts.release, label, parent->batch ? "set_map" : "dma_map",
+	       kind->name, size / MIB, phase, min, max,
+	       (double)min / (size / PAGE));
+	fflush(stdout);
+}
+
+static int measure(const char *label, const struct vdpa_parent *parent,
+		   const struct kind *kind, size_t size)
+{
+	uint64_t map[ROUNDS + 1], unmap[ROUNDS + 1];
+	struct vdpa_client c = { .fd = -1 };
+	struct vdpa_dev dev;
+	const char *why = "";
+	unsigned int i;
+	void *mem;
+	int r;
+
+	r = vdpa_dev_get(&dev, parent, &why);
+	if (r) {
+		fprintf(stderr, "map_perf: %s\n", why);
+		return r;
+	}
+
+	mem = kind->alloc(size);
+	r = !mem ? -ENOMEM : kind->huge && !is_huge(mem, size) ? -EMEDIUMTYPE :
+	    client_open(&c, &dev, 0);
+	if (!r)
+		r = client_ack(&c, F_BASIC | (c.features & F_PERSIST));
+	if (!r)
+		r = client_map(&c) ?: client_start(&c);
+	for (i = 0; !r && i <= ROUNDS; i++)
+		r = round_trip(&c, mem, size, &map[i], &unmap[i]);
+	if (!r) {
+		print(label, parent, kind, size, "map", map + 1);
+		print(label, parent, kind, size, "unmap", unmap + 1);
+	} else {
+		printf("map_perf modules=%s parent=%s memory=%s mib=%zu error=%d\n",
+		       label, parent->batch ? "set_map" : "dma_map",
+		       kind->name, size / MIB, r);
+	}
+
+	client_close(&c);
+	if (mem)
+		munmap(mem, size);
+	vdpa_dev_put(&dev);
+
+	return r;
+}
+
+static const struct kind *find_kind(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcmp(kinds[i].name, name))
+			return &kinds[i];
+
+	return NULL;
+}
+
+static int usage(const char *name)
+{
+	unsigned int i;
+
+	fprintf(stderr, "Usage: %s MODULES set_map|dma_map MEMORY MIB...\n"
+		"  MODULES  what to call the kernel modules under test\n"
+		"  MEMORY   one of:", name);
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		fprintf(stderr, " %s", kinds[i].name);
+	fprintf(stderr, "\n");
+
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct vdpa_parent parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET,
+				      0 };
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	const struct kind *kind;
+	int i, r = 0;
+
+	kind = argc > 4 ? find_kind(argv[3]) : NULL;
+	if (!kind)
+		return usage(argv[0]);
+	parent.batch = !strcmp(argv[2], "set_map");
+	if (setrlimit(RLIMIT_MEMLOCK, &limit)) {
+		fprintf(stderr, "map_perf: not root\n");
+		return 4;
+	}
+
+	for (i = 4; i < argc; i++)
+		r = measure(argv[1], &parent, kind, atol(argv[i]) * MIB) ?: r;
+
+	return r ? 1 : 0;
+}
