@@ -26,8 +26,9 @@ as_expected()
 	"$top/harness/vm.sh" --unpatched --timeout 900 -- \
 		"$build/selftests/vhost_vdpa; $build/selftests/handover; true" >"$tap"
 	results "$tap" >"$log/check/unpatched"
-	# Variants do not differ in it
-	sed 's/^\([^.]*\)\.[^.]*\./\1.*./' "$log/check/unpatched" | sort -u |
+	# The simulator is what there is; its variants do not differ in it
+	grep -v mlx5 "$log/check/unpatched" |
+		sed 's/^\([^.]*\)\.[^.]*\./\1.*./' | sort -u |
 		diff "$expected" -
 }
 

@@ -19,8 +19,8 @@
 #include "../kselftest_harness.h"
 #include "vdpa_util.h"
 
-#define BULK_SIZE	(1UL << 20)
-#define BULK_IOVA	(1UL << 32)
+#define BULK_SIZE	0x100000UL
+#define BULK_IOVA	0x100000000UL
 
 /* Every parent flavour in each of its address spaces */
 FIXTURE(client)

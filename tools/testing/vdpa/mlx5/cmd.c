@@ -673,19 +673,16 @@ static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int out
 }
 
 /* The input of a command is at least as long as its structure */
-#define CHECK_LEN(in_struct)							\
-do {										\
-	if (inlen < MLX5_ST_SZ_BYTES(in_struct)) {				\
-		fw_violation(m, "command %#x of %d bytes", opcode, inlen);	\
-		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;				\
-	}									\
-} while (0)
+static bool fw_too_short(struct mock *m, u16 opcode, int inlen, int least)
+{
+	if (inlen >= least)
+		return false;
+	fw_violation(m, "command %#x of %d bytes", opcode, inlen);
+	return true;
+}
 
-#define DESTROY(kind, in_struct, field)						\
-do {										\
-	CHECK_LEN(in_struct);							\
-	return fw_destroy(m, kind, MLX5_GET(in_struct, in, field), uid);	\
-} while (0)
+#define TOO_SHORT(in_struct) \
+	fw_too_short(m, opcode, inlen, MLX5_ST_SZ_BYTES(in_struct))
 
 u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 {
@@ -695,25 +692,44 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 
 	switch (opcode) {
 	case MLX5_CMD_OP_DEALLOC_PD:
-		DESTROY(FW_PD, dealloc_pd_in, pd);
+		if (TOO_SHORT(dealloc_pd_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_PD, MLX5_GET(dealloc_pd_in, in, pd), uid);
 	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
-		DESTROY(FW_TD, dealloc_transport_domain_in, transport_domain);
+		if (TOO_SHORT(dealloc_transport_domain_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_TD, MLX5_GET(dealloc_transport_domain_in, in, transport_domain), uid);
 	case MLX5_CMD_OP_DESTROY_TIS:
-		DESTROY(FW_TIS, destroy_tis_in, tisn);
+		if (TOO_SHORT(destroy_tis_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_TIS, MLX5_GET(destroy_tis_in, in, tisn), uid);
 	case MLX5_CMD_OP_DESTROY_TIR:
-		DESTROY(FW_TIR, destroy_tir_in, tirn);
+		if (TOO_SHORT(destroy_tir_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_TIR, MLX5_GET(destroy_tir_in, in, tirn), uid);
 	case MLX5_CMD_OP_DESTROY_RQT:
-		DESTROY(FW_RQT, destroy_rqt_in, rqtn);
+		if (TOO_SHORT(destroy_rqt_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_RQT, MLX5_GET(destroy_rqt_in, in, rqtn), uid);
 	case MLX5_CMD_OP_DESTROY_UMEM:
-		DESTROY(FW_UMEM, destroy_umem_in, umem_id);
+		if (TOO_SHORT(destroy_umem_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_UMEM, MLX5_GET(destroy_umem_in, in, umem_id), uid);
 	case MLX5_CMD_OP_DESTROY_MKEY:
-		DESTROY(FW_MKEY, destroy_mkey_in, mkey_index);
+		if (TOO_SHORT(destroy_mkey_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_MKEY, MLX5_GET(destroy_mkey_in, in, mkey_index), uid);
 	case MLX5_CMD_OP_DESTROY_CQ:
-		DESTROY(FW_CQ, destroy_cq_in, cqn);
+		if (TOO_SHORT(destroy_cq_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_CQ, MLX5_GET(destroy_cq_in, in, cqn), uid);
 	case MLX5_CMD_OP_DESTROY_QP:
-		DESTROY(FW_QP, destroy_qp_in, qpn);
+		if (TOO_SHORT(destroy_qp_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_destroy(m, FW_QP, MLX5_GET(destroy_qp_in, in, qpn), uid);
 	case MLX5_CMD_OP_DESTROY_UCTX:
-		CHECK_LEN(destroy_uctx_in);
+		if (TOO_SHORT(destroy_uctx_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_destroy(m, FW_UCTX, MLX5_GET(destroy_uctx_in, in, uid), 0);
 	case MLX5_CMD_OP_DESTROY_GENERAL_OBJECT:
 		return fw_general_obj(m, in, inlen, out, outlen, opcode);
@@ -739,40 +755,51 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 		MLX5_SET(query_vport_state_out, out, state, m->link);
 		return 0;
 	case MLX5_CMD_OP_MODIFY_NIC_VPORT_CONTEXT:
-		CHECK_LEN(modify_nic_vport_context_in);
+		if (TOO_SHORT(modify_nic_vport_context_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		m->mtu = MLX5_GET(modify_nic_vport_context_in, in, nic_vport_context.mtu);
 		return 0;
 	case MLX5_CMD_OP_CREATE_TIS:
-		CHECK_LEN(create_tis_in);
+		if (TOO_SHORT(create_tis_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_tis(m, in, out);
 	case MLX5_CMD_OP_CREATE_TIR:
-		CHECK_LEN(create_tir_in);
+		if (TOO_SHORT(create_tir_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_tir(m, in, out);
 	case MLX5_CMD_OP_CREATE_RQT:
-		CHECK_LEN(create_rqt_in);
+		if (TOO_SHORT(create_rqt_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_rqt(m, in, inlen, out);
 	case MLX5_CMD_OP_MODIFY_RQT:
-		CHECK_LEN(modify_rqt_in);
+		if (TOO_SHORT(modify_rqt_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_modify_rqt(m, in, inlen);
 	case MLX5_CMD_OP_CREATE_UMEM:
-		CHECK_LEN(create_umem_in);
+		if (TOO_SHORT(create_umem_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_umem(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_MKEY:
-		CHECK_LEN(create_mkey_in);
+		if (TOO_SHORT(create_mkey_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return mem_create_mkey(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_CQ:
-		CHECK_LEN(create_cq_in);
+		if (TOO_SHORT(create_cq_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_cq(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_QP:
-		CHECK_LEN(create_qp_in);
+		if (TOO_SHORT(create_qp_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_qp(m, in, out);
 	case MLX5_CMD_OP_2RST_QP:
-		CHECK_LEN(qp_2rst_in);
+		if (TOO_SHORT(qp_2rst_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_modify_qp(m, in, opcode);
 	case MLX5_CMD_OP_RST2INIT_QP:
 	case MLX5_CMD_OP_INIT2RTR_QP:
 	case MLX5_CMD_OP_RTR2RTS_QP:
-		CHECK_LEN(rst2init_qp_in);
+		if (TOO_SHORT(rst2init_qp_in))
+			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_modify_qp(m, in, opcode);
 	case MLX5_CMD_OP_CREATE_GENERAL_OBJECT:
 	case MLX5_CMD_OP_MODIFY_GENERAL_OBJECT:
