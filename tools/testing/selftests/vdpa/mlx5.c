@@ -378,7 +378,8 @@ TEST_F(mlx5, failed_reset_map_is_made_up_for)
 	client_close(&self->c);
 	if (!disarm())
 		SKIP(return, "this driver has no default of its own to return to");
-	EXPECT_EQ(0, mlx5_mock_objects("mkey"));
+	/* None, or that of a region with nothing in it */
+	EXPECT_GE(1, mlx5_mock_objects("mkey"));
 	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
 	client_close(&self->c);
 	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
