@@ -18,8 +18,12 @@ help:
 	@echo 'make clean      remove build/ and out/'
 	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
 
-demo bench: kernel
-	@harness/$@.sh
+demo: kernel
+	@harness/demo.sh
+
+bench: kernel
+	@harness/bench.sh
+	@harness/bench-mlx5.sh
 
 test series:
 	@harness/$@.sh

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 need gnuplot:gnuplot-nox
-"$top/harness/build-selftests.sh"
+"$top/harness/build-selftests.sh" >/dev/null
 perf=$build/selftests/map_perf
 tsv=$out/bench.tsv
 mkdir -p "$out"
