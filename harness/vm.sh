@@ -130,8 +130,8 @@ if [ "$interactive" ]; then
 else
 	# Nothing outlives this script, whatever ends it
 	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
-		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat
-	code=${PIPESTATUS[0]}
+		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat ||
+		code=${PIPESTATUS[0]}
 fi
 
 # fail CODE WHAT [PATTERN]: show the console, from the pattern on
@@ -139,7 +139,7 @@ fail()
 {
 	{
 		if [ "${3:-}" ]; then
-			grep -aE -A 59 -m 1 "$3" "$console"
+			grep -aE -B 2 -A 57 -m 1 "$3" "$console"
 		else
 			tail -n 60 "$console"
 		fi | sed 's/^/| /; s/\r$//'
@@ -149,7 +149,7 @@ fail()
 	exit "$1"
 }
 
-splat='BUG:|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general protection fault'
+splat='BUG:|kernel BUG at|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general protection fault'
 splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
 splat+='|INFO: task .* blocked|detected stall|unreferenced object'
 

@@ -8,7 +8,9 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
-need perl:perl
+# The last two are what it has scripts/spdxcheck.py for
+need perl:perl python3:python3 /usr/lib/python3/dist-packages/ply:python3-ply \
+	/usr/lib/python3/dist-packages/git:python3-git
 "$top/harness/series.sh"
 check_checkout "$made"
 
@@ -17,7 +19,7 @@ checkpatch()
 {
 	cd "$check_tree"
 	scripts/checkpatch.pl --strict --no-summary --show-types \
-		--ignore FILE_PATH_CHANGES "$1"
+		--ignore "$1" "$2"
 }
 
 for patch in "$out"/series/*.patch; do
@@ -28,5 +30,5 @@ for patch in "$out"/series/*.patch; do
 	case ${patch##*/} in
 	*-selftests-vdpa-*) ignore+=,MACRO_WITH_FLOW_CONTROL ;;
 	esac
-	check "checkpatch: ${patch##*/}" checkpatch "$patch"
+	check "checkpatch: ${patch##*/}" checkpatch $ignore "$patch"
 done

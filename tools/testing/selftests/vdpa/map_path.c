@@ -18,9 +18,9 @@
 #include "vdpa_util.h"
 
 #define PAGE	4096UL
-#define MIB	(1UL << 20)
+#define MIB	0x100000UL
 
-#define IOVA	(1UL << 32)
+#define IOVA	BIT_ULL(32)
 #define BULK	(4 * MIB)
 #define BULK_PAGES ((long)(BULK / PAGE))
 
@@ -159,8 +159,10 @@ do {									\
 /* What is charged is what is pinned */
 #define EXPECT_PINS(_n)							\
 do {									\
-	EXPECT_EQ((long)(_n), pins_of_process());			\
-	EXPECT_EQ(self->pins + (long)(_n), pins_in_system());		\
+	long _pins = (_n);						\
+									\
+	EXPECT_EQ(_pins, pins_of_process());				\
+	EXPECT_EQ(self->pins + _pins, pins_in_system());		\
 } while (0)
 
 /* Until a batch ends, a parent with .set_map doesn't know */

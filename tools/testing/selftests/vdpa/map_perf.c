@@ -15,7 +15,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/mman.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
@@ -27,13 +26,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../kselftest.h"
 #include "vdpa_util.h"
 
 #define ROUNDS	3
 #define PAGE	4096UL
 #define HUGE	(2UL << 20)
-#define MIB	(1UL << 20)
-#define IOVA	(1ULL << 32)
+#define MIB	0x100000UL
+#define IOVA	BIT_ULL(32)
 
 /* The memory behind "alias": mapped over and over until the size is there */
 #define ALIAS_SIZE (64 * MIB)
@@ -223,9 +223,11 @@ static void print(const char *label, const struct vdpa_parent *parent,
 	}
 
 	uname(&uts);
-	printf("map_perf kernel=%s modules=%s parent=%s memory=%s mib=%zu phase=%s ns_min=%" PRIu64 " ns_max=%" PRIu64 " ns_per_page=%.1f\n",
+	printf("map_perf kernel=%s modules=%s parent=%s memory=%s mib=%zu ",
 	       uts.release, label, parent->batch ? "set_map" : "dma_map",
-	       kind->name, size / MIB, phase, min, max,
+	       kind->name, size / MIB);
+	printf("phase=%s ns_min=%llu ns_max=%llu ns_per_page=%.1f\n", phase,
+	       (unsigned long long)min, (unsigned long long)max,
 	       (double)min / (size / PAGE));
 	fflush(stdout);
 }
@@ -277,7 +279,7 @@ static const struct kind *find_kind(const char *name)
 {
 	unsigned int i;
 
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(kinds[i].name, name))
 			return &kinds[i];
 
@@ -291,7 +293,7 @@ static int usage(const char *name)
 	fprintf(stderr, "Usage: %s MODULES set_map|dma_map MEMORY MIB...\n"
 		"  MODULES  what to call the kernel modules under test\n"
 		"  MEMORY   one of:", name);
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		fprintf(stderr, " %s", kinds[i].name);
 	fprintf(stderr, "\n");
 

@@ -10,7 +10,6 @@
  * instructions, and repeat exactly but for the model's thread, which polls.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +21,8 @@
 
 #include "vdpa_util.h"
 
-#define BULK_IOVA (1ULL << 32)
-#define PLUG_IOVA (1ULL << 33)
+#define BULK_IOVA BIT_ULL(32)
+#define PLUG_IOVA BIT_ULL(33)
 
 static const struct vdpa_parent mlx5 = {
 	.mgmtdev = MLX5_PARENT,
@@ -111,9 +110,10 @@ static int measure(struct bench *b, const char *what, unsigned int n,
 	uint64_t end = now_ns();
 
 	if (!r)
-		printf("%s n=%u persist=%d commands=%ld ns=%" PRIu64 "\n", what,
+		printf("%s n=%u persist=%d commands=%ld ns=%llu\n", what,
 		       n, !!(b->c.features & F_PERSIST),
-		       mlx5_mock_get("total") - commands, end - start);
+		       mlx5_mock_get("total") - commands,
+		       (unsigned long long)(end - start));
 
 	return r;
 }

@@ -10,7 +10,6 @@
  * (qemu -icount shift=0) they are instructions.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +21,7 @@
 
 #include "vdpa_util.h"
 
-#define BULK_IOVA (1ULL << 32)
+#define BULK_IOVA BIT_ULL(32)
 
 static const struct vdpa_parent net = {
 	.mgmtdev = "vdpasim_net",
@@ -160,8 +159,9 @@ static int demo_cost(const struct vdpa_dev *dev, size_t size)
 	if (!r)
 		r = client_io(&s.c, IO_TIMEOUT_MS);
 	if (!r)
-		printf("cost mib=%zu persist=%d ns=%" PRIu64 "\n", size >> 20,
-		       !!(s.c.features & F_PERSIST), end - start);
+		printf("cost mib=%zu persist=%d ns=%llu\n", size >> 20,
+		       !!(s.c.features & F_PERSIST),
+		       (unsigned long long)(end - start));
 	session_close(&s);
 
 	return r;

@@ -178,12 +178,12 @@ uint64_t phys_addr(const void *addr)
 		entry = 0;
 	close(fd);
 
-	return (entry & ((1ULL << 55) - 1)) * page;
+	return (entry & (BIT_ULL(55) - 1)) * page;
 }
 
 int phys_dirty(uint64_t pa)
 {
-	const uint64_t dirty = 1ULL << 4;	/* KPF_DIRTY */
+	const uint64_t dirty = BIT_ULL(4);	/* KPF_DIRTY */
 	uint64_t flags;
 	int fd = open("/proc/kpageflags", O_RDONLY);
 	ssize_t n;
@@ -371,7 +371,14 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 		"modprobe", "-a", "vdpa_sim_net", "vdpa_sim_blk", "vhost_vdpa",
 		"virtio_vdpa", "virtio_net", "virtio_blk", NULL
 	};
+	static char *const unload[] = {
+		"modprobe", "-r", "vdpa_sim_net", "vdpa_sim_blk", NULL
+	};
 	char batch[32], entries[32];
+	char *const sim[] = {
+		"modprobe", "vdpa_sim", batch,
+		parent->entries ? entries : NULL, NULL
+	};
 	bool missing = false;
 	int i;
 
@@ -381,19 +388,14 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
 	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
 		 parent->entries);
-	if (sim_differs(parent) &&
-	    run((char *[]){ "modprobe", "-r", "vdpa_sim_net", "vdpa_sim_blk",
-			    NULL })) {
+	if (sim_differs(parent) && run(unload)) {
 		*why = "the simulator is in use";
 		return -ENOENT;
 	}
 
 	for (i = 2; load[i]; i++)
 		missing = missing || !is_loaded(load[i]);
-	if (missing && (run((char *[]){ "modprobe", "vdpa_sim", batch,
-					parent->entries ? entries : NULL,
-					NULL }) ||
-			run(load))) {
+	if (missing && (run(sim) || run(load))) {
 		*why = "a module of those in the config file is missing";
 		return -ENOENT;
 	}
@@ -929,12 +931,12 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 
 static int client_negotiate(struct vdpa_client *c)
 {
-	const uint64_t want = 1ULL << VIRTIO_F_VERSION_1 |
-			      1ULL << VIRTIO_F_ACCESS_PLATFORM |
+	const uint64_t want = BIT_ULL(VIRTIO_F_VERSION_1) |
+			      BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |
 			      (c->device_id == VIRTIO_ID_NET ?
-			       1ULL << VIRTIO_NET_F_MAC |
-			       1ULL << VIRTIO_NET_F_CTRL_VQ |
-			       1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR : 0);
+			       BIT_ULL(VIRTIO_NET_F_MAC) |
+			       BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |
+			       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) : 0);
 	struct vhost_vdpa_config *mac;
 	uint64_t features;
 	int r = 0;
@@ -944,7 +946,7 @@ static int client_negotiate(struct vdpa_client *c)
 	features &= want;
 	if (ioctl(c->fd, VHOST_SET_FEATURES, &features))
 		return -errno;
-	if (!(features & 1ULL << VIRTIO_NET_F_MAC))
+	if (!(features & BIT_ULL(VIRTIO_NET_F_MAC)))
 		return 0;
 
 	mac = calloc(1, sizeof(*mac) + sizeof(c->mac));

@@ -11,6 +11,7 @@
 
 #include <linux/vhost.h>
 #include <linux/virtio_ring.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,10 +20,12 @@
 #ifndef VHOST_BACKEND_F_IOTLB_PERSIST
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
-#define F_PERSIST	(1ULL << VHOST_BACKEND_F_IOTLB_PERSIST)
-#define F_BASIC		(1ULL << VHOST_BACKEND_F_IOTLB_MSG_V2 | \
-			 1ULL << VHOST_BACKEND_F_IOTLB_BATCH | \
-			 1ULL << VHOST_BACKEND_F_IOTLB_ASID)
+
+#define BIT_ULL(_nr)	(1ULL << (_nr))
+#define F_PERSIST	BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)
+#define F_BASIC		(BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) | \
+			 BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) | \
+			 BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID))
 
 #define CLIENT_RINGS	3
 #define CLIENT_RING_NUM	8
@@ -69,17 +72,17 @@ struct client_page {
 			uint16_t flags;
 			uint16_t idx;
 			uint16_t ring[CLIENT_RING_NUM];
-		} avail __attribute__((aligned(64)));
+		} alignas(64) avail;
 		struct {
 			uint16_t flags;
 			uint16_t idx;
 			struct vring_used_elem ring[CLIENT_RING_NUM];
-		} used __attribute__((aligned(64)));
-	} ring[CLIENT_RINGS];
+		} alignas(64) used;
+	} alignas(4096) ring[CLIENT_RINGS];
 	uint8_t out[CLIENT_BUF_SIZE];
 	uint8_t in[CLIENT_BUF_SIZE];
 	uint8_t ctrl[64];
-} __attribute__((aligned(4096)));
+};
 
 struct vdpa_client {
 	int fd;

@@ -318,8 +318,8 @@ TEST_F(client, bad_ack_changes_nothing)
 	MAP_ALL();
 
 	/* 63 is not a feature */
-	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, F_BASIC | 1ULL << 63));
-	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, 1ULL << 63));
+	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, F_BASIC | BIT_ULL(63)));
+	EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, BIT_ULL(63)));
 
 	ASSERT_EQ(0, client_reset(&self->c));
 	START();
@@ -332,7 +332,7 @@ TEST_F(client, bad_persist_ack_changes_nothing)
 
 	ACK_COMPAT();
 	if (self->c.features & F_PERSIST)
-		bad |= 1ULL << 63;
+		bad |= BIT_ULL(63);
 	ASSERT_EQ(-EOPNOTSUPP, client_ack(&self->c, bad));
 	MAP_ALL();
 	START();

@@ -488,12 +488,12 @@ static u8 fw_vq_use_umem(struct mock *m, struct fw_obj *o, u32 id, u32 size,
 	return MLX5_CMD_STAT_BAD_PARAM_ERR;
 }
 
-#define VQ_USE_UMEM(m, o, ctx, n)						\
+#define VQ_USE_UMEM(n)								\
 	fw_vq_use_umem(m, o, MLX5_GET(virtio_q, ctx, umem_##n##_id),		\
 		       MLX5_GET(virtio_q, ctx, umem_##n##_size),		\
-		       MLX5_CAP_DEV_VDPA_EMULATION(&(m)->mdev,			\
+		       MLX5_CAP_DEV_VDPA_EMULATION(&m->mdev,			\
 						   umem_##n##_buffer_param_a),	\
-		       MLX5_CAP_DEV_VDPA_EMULATION(&(m)->mdev,			\
+		       MLX5_CAP_DEV_VDPA_EMULATION(&m->mdev,			\
 						   umem_##n##_buffer_param_b))
 
 static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
@@ -507,9 +507,9 @@ static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
 			&o->vq.qp) ?:
 		 fw_use(m, o, FW_COUNTERS, MLX5_GET(virtio_q, ctx, counter_set_id),
 			&o->vq.counters) ?:
-		 VQ_USE_UMEM(m, o, ctx, 1) ?:
-		 VQ_USE_UMEM(m, o, ctx, 2) ?:
-		 VQ_USE_UMEM(m, o, ctx, 3);
+		 VQ_USE_UMEM(1) ?:
+		 VQ_USE_UMEM(2) ?:
+		 VQ_USE_UMEM(3);
 	if (!status && o->vq.index % 2)
 		status = fw_use(m, o, FW_TIS,
 				MLX5_GET(virtio_net_q_object, obj, tisn_or_qpn), NULL);
@@ -596,6 +596,7 @@ static u8 fw_modify_vq(struct mock *m, struct fw_obj *o, void *in)
 	     to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_SUSPEND)) {
 		o->vq.state = to;
 		o->vq.look = true;
+		WRITE_ONCE(m->ready, true);
 		wake_up(&m->wait);
 		return 0;
 	}
@@ -698,7 +699,9 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
 		if (TOO_SHORT(dealloc_transport_domain_in))
 			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_TD, MLX5_GET(dealloc_transport_domain_in, in, transport_domain), uid);
+		return fw_destroy(m, FW_TD,
+				  MLX5_GET(dealloc_transport_domain_in, in,
+					   transport_domain), uid);
 	case MLX5_CMD_OP_DESTROY_TIS:
 		if (TOO_SHORT(destroy_tis_in))
 			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;

@@ -149,6 +149,7 @@ struct mock {
 	struct dentry *debugfs;
 	struct task_struct *thread;
 	struct wait_queue_head wait;
+	bool ready;		/* a virtqueue can be, since the lock was held */
 
 	struct mutex lock;	/* all that follows */
 	struct xarray obj[FW_KINDS];

@@ -319,23 +319,11 @@ static void cq_fire(struct fw_obj *o)
 	irq_work_queue(&o->cq.irq);
 }
 
-static bool vq_is_active(struct mock *m)
-{
-	struct fw_obj *o;
-	unsigned long id;
-
-	xa_for_each(&m->obj[FW_VQ], id, o)
-		if (o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY && !o->stuck)
-			return true;
-
-	return false;
-}
-
 static bool vq_poll(struct mock *m, u8 *frame)
 {
 	void __iomem *bell = m->bar + MLX5_CAP64_DEV_VDPA_EMULATION(&m->mdev,
 								    doorbell_bar_offset);
-	bool kicked = false, worked = false;
+	bool kicked = false, worked = false, ready = false;
 	struct fw_obj *o;
 	unsigned long id;
 
@@ -349,6 +337,7 @@ static bool vq_poll(struct mock *m, u8 *frame)
 	xa_for_each(&m->obj[FW_VQ], id, o) {
 		if (o->stuck || o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
 			continue;
+		ready = true;
 		if (o->vq.owed)
 			vq_notify(m, &o->vq);
 		if (o->vq.index % 2 && (kicked || o->vq.look)) {
@@ -359,6 +348,7 @@ static bool vq_poll(struct mock *m, u8 *frame)
 	xa_for_each(&m->obj[FW_CQ], id, o)
 		if (!o->stuck)
 			cq_fire(o);
+	WRITE_ONCE(m->ready, ready);
 	mutex_unlock(&m->lock);
 
 	return worked || kicked;
@@ -372,7 +362,7 @@ int vq_thread(void *data)
 
 	frame = kvmalloc(12 + FRAME_MAX, GFP_KERNEL);
 	while (!kthread_should_stop()) {
-		wait_event_interruptible(m->wait, kthread_should_stop() || vq_is_active(m));
+		wait_event_interruptible(m->wait, kthread_should_stop() || READ_ONCE(m->ready));
 		if (frame && vq_poll(m, frame))
 			idle = 0;
 		else if (idle < IDLE_POLLS)
