@@ -55,6 +55,11 @@ FIXTURE_VARIANT_ADD(handover, net_mlx5)
 	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
 };
 
+FIXTURE_VARIANT_ADD(handover, vduse_blk)
+{
+	.parent = { VDUSE_PARENT, true, 1, VIRTIO_ID_BLOCK },
+};
+
 FIXTURE_SETUP(handover)
 {
 	const char *why;

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "vdpa_util.h"
+#include "vduse_daemon.h"
 
 #define DEV_NAME	"vdpa_selftest"
 #define ETH_P_TEST	0x88b5	/* IEEE 802: local experimental */
@@ -34,12 +35,13 @@
 static const uint8_t dev_mac[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 static const char *given_path;
 static bool given_no_loop;
+static bool given_keeps;
 
 int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:n")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nk")) != -1) {
 		switch (opt) {
 		case 'd':
 			given_path = optarg;
@@ -47,11 +49,15 @@ int vdpa_parse_args(int argc, char **argv)
 		case 'n':
 			given_no_loop = true;
 			break;
+		case 'k':
+			given_keeps = true;
+			break;
 		default:
 			fprintf(stderr,
-				"Usage: %s [-d /dev/vhost-vdpa-N [-n]]\n"
-				"  -d  test this device instead of simulators\n"
-				"  -n  it does not loop frames: a frame counts as moved once it is sent\n",
+				"Usage: %s [-d /dev/vhost-vdpa-N [-n] [-k]]\n"
+				"  -d  test this device instead of those that the test creates\n"
+				"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
+				"  -k  its reset has never dropped mappings (platform IOMMU)\n",
 				argv[0]);
 			exit(1);
 		}
@@ -322,6 +328,11 @@ static bool is_mlx5(const struct vdpa_parent *parent)
 	return !strcmp(parent->mgmtdev, MLX5_PARENT);
 }
 
+static bool is_vduse(const struct vdpa_parent *parent)
+{
+	return !strcmp(parent->mgmtdev, VDUSE_PARENT);
+}
+
 static int load_mlx5(const char **why)
 {
 	static char *const load[] = {
@@ -339,6 +350,31 @@ static int load_mlx5(const char **why)
 	}
 	if (access(MLX5_MOCK, F_OK)) {
 		*why = "no PCI device for the mlx5 model (an ivshmem of QEMU), or no debugfs";
+		return -ENOENT;
+	}
+
+	return 0;
+}
+
+static int load_vduse(const char **why)
+{
+	static char *const unload[] = { "modprobe", "-r", "vduse", NULL };
+	static char *const load[] = {
+		"modprobe", "-a", "vhost_vdpa", "virtio_vdpa", "virtio_blk", NULL
+	};
+	char now[16] = "", entries[64];
+	char *const vduse[] = { "modprobe", "vduse", entries, NULL };
+
+	read_file("/sys/module/vduse/parameters/max_iotlb_entries", now,
+		  sizeof(now));
+	if (now[0] && atoi(now) != VDUSE_ENTRIES && run(unload)) {
+		*why = "VDUSE is in use";
+		return -ENOENT;
+	}
+
+	snprintf(entries, sizeof(entries), "max_iotlb_entries=%d", VDUSE_ENTRIES);
+	if (run(vduse) || run(load)) {
+		*why = "a module of those in the config file is missing";
 		return -ENOENT;
 	}
 
@@ -384,6 +420,8 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 
 	if (is_mlx5(parent))
 		return load_mlx5(why);
+	if (is_vduse(parent))
+		return load_vduse(why);
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
 	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
@@ -598,6 +636,23 @@ static int vdpa_dev_find_path(struct vdpa_dev *dev)
 	return r;
 }
 
+/* Whose is the vDPA device that this character device stands for? */
+static bool vdpa_dev_is_vduse(const struct vdpa_dev *dev)
+{
+	char pattern[256], found[256], *path;
+	bool vduse;
+
+	snprintf(pattern, sizeof(pattern), "/sys/bus/vdpa/devices/*/%s",
+		 strrchr(dev->path, '/') + 1);
+	if (find_one(pattern, found, sizeof(found)))
+		return false;
+	path = realpath(found, NULL);
+	vduse = path && strstr(path, "/vduse/");
+	free(path);
+
+	return vduse;
+}
+
 /* The one that the command line names, if it is like @parent */
 static int vdpa_dev_get_given(struct vdpa_dev *dev,
 			      const struct vdpa_parent *parent)
@@ -614,9 +669,43 @@ static int vdpa_dev_get_given(struct vdpa_dev *dev,
 	ioctl(fd, VHOST_VDPA_GET_AS_NUM, &nas);
 	close(fd);
 
+	dev->use_va = vdpa_dev_is_vduse(dev);
+	dev->keeps = given_keeps || dev->use_va;
+
 	/* How it is told its mappings is not to be seen: run only once */
+	if (is_vduse(parent))
+		return -ENODEV;
+
 	return id == parent->device_id && parent->batch && nas >= parent->nas ?
 	       0 : -ENODEV;
+}
+
+/* The process is part of the device: it is there before and after it */
+static int vdpa_dev_start_daemon(struct vdpa_dev *dev)
+{
+	int r;
+
+	dev->use_va = true;
+	dev->keeps = true;
+	dev->daemon = calloc(1, sizeof(*dev->daemon));
+	if (!dev->daemon)
+		return -ENOMEM;
+	r = vduse_daemon_start(dev->daemon, dev->name);
+	if (r) {
+		free(dev->daemon);
+		dev->daemon = NULL;
+	}
+
+	return r;
+}
+
+static void vdpa_dev_stop_daemon(struct vdpa_dev *dev)
+{
+	if (!dev->daemon)
+		return;
+	vduse_daemon_stop(dev->daemon);
+	free(dev->daemon);
+	dev->daemon = NULL;
 }
 
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
@@ -639,13 +728,19 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		return r;
 
 	snprintf(dev->name, sizeof(dev->name), DEV_NAME);
+	if (is_vduse(parent) && vdpa_dev_start_daemon(dev)) {
+		*why = "cannot create a VDUSE device: not root, or the name is in use";
+		return -ENOENT;
+	}
 	if (vdpa_dev_add(dev->name, parent)) {
+		vdpa_dev_stop_daemon(dev);
 		*why = "cannot add a device: not root, or the name is in use";
 		return -ENOENT;
 	}
 
 	if (vdpa_bind(dev, "vhost_vdpa") || vdpa_dev_find_path(dev)) {
 		vdpa_dev_del(dev);
+		vdpa_dev_stop_daemon(dev);
 		*why = "cannot bind the device to vhost_vdpa";
 		return -ENOENT;
 	}
@@ -661,6 +756,16 @@ void vdpa_dev_put(struct vdpa_dev *dev)
 	if (dev->created)
 		vdpa_dev_del(dev);
 	dev->created = false;
+	vdpa_dev_stop_daemon(dev);
+}
+
+void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
+		       MAP_POPULATE | (dev->use_va ? MAP_SHARED : MAP_PRIVATE),
+		       -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 /* The mlx5 model */
@@ -781,7 +886,7 @@ int client_unmap(struct vdpa_client *c)
 
 /* The client: life cycle */
 
-static int client_init(struct vdpa_client *c)
+static int client_init(struct vdpa_client *c, const struct vdpa_dev *dev)
 {
 	struct vhost_vdpa_iova_range range;
 	uint32_t nvqs = 1;
@@ -799,12 +904,9 @@ static int client_init(struct vdpa_client *c)
 	c->nvqs = nvqs < CLIENT_RINGS ? nvqs : CLIENT_RINGS;
 	c->iova = range.first > 0x100000 ? range.first : 0x100000;
 
-	c->page = mmap(NULL, sizeof(*c->page), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (c->page == MAP_FAILED) {
-		c->page = NULL;
+	c->page = vdpa_dev_alloc(dev, sizeof(*c->page));
+	if (!c->page)
 		return -errno;
-	}
 
 	for (i = 0; i < CLIENT_RINGS; i++) {
 		c->kick[i] = eventfd(0, EFD_CLOEXEC);
@@ -828,7 +930,7 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 	if (c->fd < 0)
 		return -errno;
 
-	r = client_init(c);
+	r = client_init(c, dev);
 	if (r)
 		client_close(c);
 

@@ -36,13 +36,16 @@
 #define NO_IO_MS	100
 
 /*
- * The device under test: a simulator that the test creates, or the device that
- * the command line names (-d), which is there already and is left there.
+ * The device under test: one that the test creates, or the device that the
+ * command line names (-d), which is there already and is left there.
  */
 struct vdpa_dev {
 	char name[64];		/* on the vdpa bus */
 	char path[64];		/* of the character device */
 	bool created;
+	bool use_va;		/* only shared memory is mapped, nothing is pinned */
+	bool keeps;		/* its reset has never dropped mappings */
+	struct vduse_daemon *daemon;
 };
 
 /* A parent that the tests know how to create */
@@ -57,6 +60,11 @@ struct vdpa_parent {
 /* mlx5_vdpa on the model of its firmware, tools/testing/vdpa/mlx5 */
 #define MLX5_PARENT	"mlx5"
 #define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
+
+/* A disk in a process of the test's own, vduse_daemon.h */
+#define VDUSE_PARENT	"vduse"
+/* Entries in its IOTLB, few enough to have it full */
+#define VDUSE_ENTRIES	16
 
 /* What creates and removes devices, for a test to look at this step itself */
 struct vdpa_genl {
@@ -99,7 +107,10 @@ struct vdpa_client {
 	bool keep_rings;	/* the next client_start() goes on at the bases */
 };
 
-/* -d DEV: test this device. -n: it does not loop frames, sending must do. */
+/*
+ * -d DEV: test this device. -n: it does not loop frames, sending must do.
+ * -k: its reset has never dropped mappings.
+ */
 int vdpa_parse_args(int argc, char **argv);
 
 /*
@@ -115,6 +126,8 @@ int vdpa_dev_del(const struct vdpa_dev *dev);
 /* Load what a device of this kind needs, into vdpa_sim the right parameter */
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
 int vdpa_bind(const struct vdpa_dev *dev, const char *driver);
+/* Memory of a kind that the device can have mapped; NULL if there is none */
+void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size);
 
 int vdpa_genl_open(struct vdpa_genl *g);
 int vdpa_genl_add(struct vdpa_genl *g, const char *name,

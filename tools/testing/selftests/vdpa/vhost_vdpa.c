@@ -88,6 +88,12 @@ FIXTURE_VARIANT_ADD(client, net_mlx5_asid1)
 	.asid = 1,
 };
 
+FIXTURE_VARIANT_ADD(client, vduse_blk)
+{
+	.parent = { .mgmtdev = VDUSE_PARENT, .batch = true, .nas = 1,
+		    .device_id = VIRTIO_ID_BLOCK },
+};
+
 FIXTURE_SETUP(client)
 {
 	const char *why;
@@ -99,13 +105,12 @@ FIXTURE_SETUP(client)
 		SKIP(return, "%s", why);
 
 	self->pins = pins_in_system();
-	self->bulk = mmap(NULL, BULK_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	self->bulk = vdpa_dev_alloc(&self->dev, BULK_SIZE);
 	r = client_open(&self->c, &self->dev, variant->asid);
-	if (r || self->bulk == MAP_FAILED)
+	if (r || !self->bulk)
 		vdpa_dev_put(&self->dev);
 	ASSERT_EQ(0, r);
-	ASSERT_NE(MAP_FAILED, self->bulk);
+	ASSERT_NE(NULL, self->bulk);
 }
 
 FIXTURE_TEARDOWN(client)
@@ -128,6 +133,13 @@ do {									\
 
 #define ACK_COMPAT()							\
 	ASSERT_EQ(0, client_ack(&self->c, F_BASIC))
+
+/* Only some parents have a past of dropping mappings in a reset */
+#define COMPAT_RESET_DROPS()						\
+do {									\
+	if (self->dev.keeps)						\
+		SKIP(return, "the parent's reset has never dropped mappings");\
+} while (0)
 
 /* The page that the device works in, and something with many pages */
 #define MAP_ALL()							\
@@ -154,7 +166,8 @@ do {									\
  */
 #define EXPECT_ALL_MAPPED()						\
 do {									\
-	EXPECT_EQ(1 + (long)BULK_SIZE / getpagesize(),			\
+	EXPECT_EQ(self->dev.use_va ? 0 :				\
+		  1 + (long)BULK_SIZE / getpagesize(),			\
 		  pins_of_process());					\
 	EXPECT_GT(0, client_map(&self->c));				\
 	EXPECT_GT(0, client_map_at(&self->c, variant->asid,		\
@@ -249,6 +262,7 @@ TEST_F(client, persist_unmap_takes_effect)
 
 TEST_F(client, compat_reset_cuts_the_device_off)
 {
+	COMPAT_RESET_DROPS();
 	ACK_COMPAT();
 	MAP_ALL();
 	START();
@@ -265,6 +279,20 @@ TEST_F(client, compat_reset_cuts_the_device_off)
 	UNMAP_ALL();
 	EXPECT_EQ(0, pins_of_process());
 	MAP_ALL();
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(client, compat_reset_keeps_what_it_always_kept)
+{
+	if (!self->dev.keeps)
+		SKIP(return, "the parent's reset used to drop mappings");
+	ACK_COMPAT();
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_ALL_MAPPED();
 	START();
 	EXPECT_IO();
 }
@@ -286,6 +314,7 @@ TEST_F(client, compat_unmap_reset_remap)
 
 TEST_F(client, silent_client_is_compat)
 {
+	COMPAT_RESET_DROPS();
 	/* It cannot name an address space, which is a feature, too */
 	self->c.asid = 0;
 	ASSERT_EQ(0, client_map(&self->c));
@@ -298,6 +327,7 @@ TEST_F(client, silent_client_is_compat)
 
 TEST_F(client, next_owner_negotiates_anew)
 {
+	COMPAT_RESET_DROPS();
 	ACK_PERSIST();
 	MAP_ALL();
 	client_close(&self->c);
@@ -330,6 +360,7 @@ TEST_F(client, bad_persist_ack_changes_nothing)
 {
 	uint64_t bad = F_PERSIST;
 
+	COMPAT_RESET_DROPS();
 	ACK_COMPAT();
 	if (self->c.features & F_PERSIST)
 		bad |= BIT_ULL(63);
@@ -413,7 +444,8 @@ TEST_F(client, kill_takes_all_away)
 	close(p[1]);
 	ASSERT_EQ(1, read(p[0], &ready, 1));
 	close(p[0]);
-	EXPECT_LT(self->pins, pins_in_system());
+	if (!self->dev.use_va)
+		EXPECT_LT(self->pins, pins_in_system());
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	EXPECT_EQ(self->pins, pins_in_system());

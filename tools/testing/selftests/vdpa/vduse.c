@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a VDUSE daemon reaches of its clients' memory, and when it hears of it:
+ * the kernel is asked for a file at an address, as the daemon does, and the
+ * daemon says how many ranges it has mapped. It keeps them over a reset in
+ * these tests, to see that it is told when they go.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_ids.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vdpa_util.h"
+#include "vduse_daemon.h"
+
+#define BULK_SIZE	(32UL << 20)
+#define BULK_IOVA	BIT_ULL(32)
+#define OTHER_IOVA	BIT_ULL(33)
+
+/* What a test lets the daemon have, and what VDUSE gives it by default */
+#define TIMEOUT_S	2
+#define DEFAULT_S	30
+
+static const struct vdpa_parent parent = {
+	.mgmtdev = VDUSE_PARENT,
+	.batch = true,
+	.nas = 1,
+	.device_id = VIRTIO_ID_BLOCK,
+};
+
+FIXTURE(vduse)
+{
+	struct vdpa_dev dev;
+	struct vduse_daemon *daemon;
+	struct vdpa_client c;
+	void *bulk;
+};
+
+FIXTURE_SETUP(vduse)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	if (vdpa_dev_get(&self->dev, &parent, &why))
+		SKIP(return, "%s", why);
+	self->daemon = self->dev.daemon;
+	if (!self->daemon)
+		SKIP(return, "needs a daemon of its own");
+
+	self->bulk = vdpa_dev_alloc(&self->dev, BULK_SIZE);
+	r = client_open(&self->c, &self->dev, 0);
+	if (!r)
+		r = client_ack(&self->c, self->c.features);
+	if (r || !self->bulk)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+	ASSERT_NE(NULL, self->bulk);
+	vduse_daemon_keep(self->daemon, true);
+}
+
+FIXTURE_TEARDOWN(vduse)
+{
+	/* A test may have stopped it, and a daemon that is dead answers nothing */
+	if (self->daemon->pid)
+		kill(self->daemon->pid, SIGCONT);
+	else
+		vduse_set_timeout(self->daemon, 1);
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+}
+
+#define MAP(_iova, _addr, _size)					\
+	client_map_at(&self->c, 0, _iova, _addr, _size)
+
+#define UNMAP(_iova, _size)						\
+	client_unmap_at(&self->c, 0, _iova, _size)
+
+#define START_AND_EXPECT_IO()						\
+do {									\
+	ASSERT_EQ(0, client_start(&self->c));				\
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
+} while (0)
+
+#define EXPECT_REACHED(_iova)						\
+	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, _iova, _iova))
+
+#define EXPECT_NOT_REACHED(_iova)					\
+	EXPECT_EQ(0, vduse_daemon_reaches(self->daemon, _iova, _iova))
+
+/* The daemon can ask for nothing, and has let go of what it had */
+#define EXPECT_NOTHING_REACHED()					\
+do {									\
+	EXPECT_EQ(0, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));\
+	EXPECT_EQ(0, vduse_daemon_mapped(self->daemon));		\
+} while (0)
+
+static int seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return ts.tv_sec;
+}
+
+/* Memory of files that are not on a disk, in the whole system, in MiB */
+static long shmem_mib(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Shmem: %ld", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+
+	return kib / 1024;
+}
+
+TEST_F(vduse, offers_persistence)
+{
+	EXPECT_EQ(F_PERSIST, self->c.features & F_PERSIST);
+}
+
+TEST_F(vduse, reset_keeps_what_the_daemon_reaches)
+{
+	int updates;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	START_AND_EXPECT_IO();
+	updates = vduse_daemon_updates(self->daemon);
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_REACHED(self->c.iova);
+	EXPECT_REACHED(BULK_IOVA);
+	START_AND_EXPECT_IO();
+	EXPECT_EQ(updates, vduse_daemon_updates(self->daemon));
+}
+
+TEST_F(vduse, unmap_is_out_of_reach)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, client_unmap(&self->c));
+
+	EXPECT_NOT_REACHED(self->c.iova);
+	EXPECT_REACHED(BULK_IOVA);
+	EXPECT_EQ(0, vduse_daemon_mapped(self->daemon));
+	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS));
+}
+
+TEST_F(vduse, close_takes_all_away)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	START_AND_EXPECT_IO();
+	EXPECT_NE(0, vduse_daemon_mapped(self->daemon));
+
+	client_close(&self->c);
+	EXPECT_NOTHING_REACHED();
+}
+
+TEST_F(vduse, close_gives_the_memory_back)
+{
+	long mib;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	mib = shmem_mib();
+	ASSERT_EQ(0, munmap(self->bulk, BULK_SIZE));
+	EXPECT_LE(mib - 1, shmem_mib());
+
+	client_close(&self->c);
+	EXPECT_GE(mib - (long)(BULK_SIZE >> 20) + 1, shmem_mib());
+}
+
+TEST_F(vduse, kill_takes_all_away)
+{
+	struct vdpa_client c;
+	char ready;
+	pid_t pid;
+	int p[2];
+
+	client_close(&self->c);
+	ASSERT_EQ(0, pipe(p));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (client_open(&c, &self->dev, 0) || client_map(&c) ||
+		    client_start(&c) || client_io(&c, IO_TIMEOUT_MS) ||
+		    write(p[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			client_io(&c, IO_TIMEOUT_MS);
+	}
+	close(p[1]);
+	ASSERT_EQ(1, read(p[0], &ready, 1));
+	close(p[0]);
+	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_NOTHING_REACHED();
+}
+
+TEST_F(vduse, open_takes_away_what_the_kernel_had)
+{
+	client_close(&self->c);
+	vduse_daemon_keep(self->daemon, false);
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+	ASSERT_EQ(0, virtio_io(&self->dev, VIRTIO_ID_BLOCK));
+	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
+
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	EXPECT_NOTHING_REACHED();
+}
+
+TEST_F(vduse, full_table_keeps_the_rest)
+{
+	const size_t size = getpagesize();
+	int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	for (i = 1; i < VDUSE_ENTRIES; i++)
+		ASSERT_EQ(0, MAP(BULK_IOVA + 2 * i * size, self->bulk, size));
+	START_AND_EXPECT_IO();
+
+	/* What is too much comes in a batch, whose end may or may not say so */
+	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+	ASSERT_EQ(0, MAP(OTHER_IOVA, self->bulk, size));
+	client_batch(&self->c, 0, false);
+	EXPECT_NOT_REACHED(OTHER_IOVA);
+	for (i = 1; i < VDUSE_ENTRIES; i++)
+		EXPECT_REACHED(BULK_IOVA + 2 * i * size);
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+
+	/* Another takes the place of one that goes */
+	ASSERT_EQ(0, UNMAP(OTHER_IOVA, size));
+	ASSERT_EQ(0, UNMAP(BULK_IOVA + 2 * size, size));
+	EXPECT_EQ(0, MAP(OTHER_IOVA, self->bulk, size));
+	EXPECT_REACHED(OTHER_IOVA);
+}
+
+TEST_F(vduse, full_table_can_be_replaced)
+{
+	const size_t size = getpagesize();
+	int i;
+
+	for (i = 0; i < VDUSE_ENTRIES; i++)
+		ASSERT_EQ(0, MAP(BULK_IOVA + 2 * i * size, self->bulk, size));
+	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+	for (i = 0; i < VDUSE_ENTRIES; i++) {
+		ASSERT_EQ(0, UNMAP(BULK_IOVA + 2 * i * size, size));
+		ASSERT_EQ(0, MAP(OTHER_IOVA + 2 * i * size, self->bulk, size));
+	}
+	ASSERT_EQ(0, client_batch(&self->c, 0, false));
+
+	for (i = 0; i < VDUSE_ENTRIES; i++) {
+		EXPECT_NOT_REACHED(BULK_IOVA + 2 * i * size);
+		EXPECT_REACHED(OTHER_IOVA + 2 * i * size);
+	}
+}
+
+TEST_F(vduse, refused_map_keeps_the_rest)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START_AND_EXPECT_IO();
+
+	/* The update, and what the kernel says next to have all as it was */
+	vduse_daemon_refuse(self->daemon, 3);
+	EXPECT_GT(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	vduse_daemon_refuse(self->daemon, 0);
+	EXPECT_NOT_REACHED(BULK_IOVA);
+	EXPECT_REACHED(self->c.iova);
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+
+	EXPECT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	EXPECT_REACHED(BULK_IOVA);
+}
+
+TEST_F(vduse, refused_unmap_takes_effect)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	START_AND_EXPECT_IO();
+
+	vduse_daemon_refuse(self->daemon, 1);
+	UNMAP(BULK_IOVA, BULK_SIZE);
+	EXPECT_NOT_REACHED(BULK_IOVA);
+	EXPECT_REACHED(self->c.iova);
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+}
+
+TEST_F(vduse, stuck_daemon_does_not_hang_close)
+{
+	int start;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, vduse_set_timeout(self->daemon, TIMEOUT_S));
+	ASSERT_EQ(0, kill(self->daemon->pid, SIGSTOP));
+
+	start = seconds();
+	client_close(&self->c);
+	EXPECT_GE(2 * TIMEOUT_S, seconds() - start);
+
+	/* The device is lost, and says so */
+	EXPECT_EQ(-EIO, client_open(&self->c, &self->dev, 0));
+}
+
+TEST_F(vduse, dead_daemon_does_not_hang_close)
+{
+	int start;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, vduse_set_timeout(self->daemon, TIMEOUT_S));
+	ASSERT_EQ(0, vduse_daemon_kill(self->daemon));
+
+	start = seconds();
+	client_close(&self->c);
+	EXPECT_GE(2 * TIMEOUT_S, seconds() - start);
+}
+
+/* It misses nothing: what it reaches is up to the kernel alone */
+TEST_F(vduse, next_daemon_serves_the_same_mappings)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, vduse_daemon_kill(self->daemon));
+	ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
+
+	EXPECT_REACHED(self->c.iova);
+	ASSERT_EQ(0, client_reset(&self->c));
+	START_AND_EXPECT_IO();
+	client_close(&self->c);
+	EXPECT_NOTHING_REACHED();
+}
+
+/* The exit of a client that cannot be killed any more, as it is dead already */
+TEST_F_TIMEOUT(vduse, exit_does_not_wait_for_ever, 3 * DEFAULT_S)
+{
+	struct vdpa_client c;
+	char ready;
+	pid_t pid;
+	int p[2], i;
+
+	client_close(&self->c);
+	ASSERT_EQ(0, pipe(p));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (client_open(&c, &self->dev, 0) || client_map(&c) ||
+		    write(p[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(p[1]);
+	ASSERT_EQ(1, read(p[0], &ready, 1));
+	close(p[0]);
+	ASSERT_EQ(0, vduse_set_timeout(self->daemon, 0));
+	ASSERT_EQ(0, kill(self->daemon->pid, SIGSTOP));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+
+	for (i = 0; i < 3 * DEFAULT_S / 2; i++) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			break;
+		sleep(1);
+	}
+	EXPECT_GT(3 * DEFAULT_S / 2, i);
+	if (i == 3 * DEFAULT_S / 2) {
+		kill(self->daemon->pid, SIGCONT);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}

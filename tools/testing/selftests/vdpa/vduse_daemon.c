@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vduse.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vdpa_util.h"
+#include "vduse_daemon.h"
+
+#define DISK_SIZE	(1UL << 20)
+#define SECTOR_SIZE	512
+#define RING_NUM	128
+#define MAX_RANGES	64
+
+/* How often it looks for questions, and how long they may take */
+#define ASK_MS		5
+#define ANSWER_MS	3000
+
+/* What the test says to the daemon, and the daemon to the test */
+struct vduse_shared {
+	bool ready;
+	bool keep;
+	unsigned int refuse;
+	unsigned int updates;
+	unsigned int mapped;
+	/* A question is there while the two differ */
+	unsigned int asked;
+	unsigned int answered;
+	uint64_t start;
+	uint64_t last;
+	bool reached;
+	uint8_t disk[DISK_SIZE];
+};
+
+struct range {
+	uint64_t start;
+	uint64_t last;
+	void *addr;
+};
+
+/* The state of the process that serves the device */
+struct server {
+	int fd;
+	int kick;
+	struct vduse_shared *shared;
+	struct range ranges[MAX_RANGES];
+	bool running;
+	uint16_t last_avail;
+	struct vduse_vq_info vq;
+};
+
+/* What it reaches */
+
+static int perm_to_prot(uint8_t perm)
+{
+	return (perm & VDUSE_ACCESS_RO ? PROT_READ : 0) |
+	       (perm & VDUSE_ACCESS_WO ? PROT_WRITE : 0);
+}
+
+static void server_unmap(struct server *s, uint64_t start, uint64_t last)
+{
+	struct range *r;
+
+	for (r = s->ranges; r < s->ranges + MAX_RANGES; r++) {
+		if (!r->addr || r->start > last || r->last < start)
+			continue;
+		munmap(r->addr, r->last - r->start + 1);
+		r->addr = NULL;
+		s->shared->mapped--;
+	}
+}
+
+static struct range *server_map(struct server *s, uint64_t iova)
+{
+	struct vduse_iotlb_entry entry = { .start = iova, .last = iova };
+	struct range *r = s->ranges;
+	int fd;
+
+	while (r->addr)
+		if (++r == s->ranges + MAX_RANGES)
+			return NULL;
+
+	fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
+	if (fd < 0)
+		return NULL;
+	r->start = entry.start;
+	r->last = entry.last;
+	r->addr = mmap(NULL, entry.last - entry.start + 1,
+		       perm_to_prot(entry.perm), MAP_SHARED, fd, entry.offset);
+	close(fd);
+	if (r->addr == MAP_FAILED) {
+		r->addr = NULL;
+		return NULL;
+	}
+	s->shared->mapped++;
+
+	return r;
+}
+
+static void *server_addr(struct server *s, uint64_t iova, uint64_t len)
+{
+	struct range *r;
+
+	for (r = s->ranges; r < s->ranges + MAX_RANGES; r++)
+		if (r->addr && r->start <= iova && iova <= r->last)
+			break;
+	if (r == s->ranges + MAX_RANGES)
+		r = server_map(s, iova);
+	if (!r || len - 1 > r->last - iova)
+		return NULL;
+
+	return r->addr + (iova - r->start);
+}
+
+static void server_answer(struct server *s)
+{
+	struct vduse_shared *sh = s->shared;
+	struct vduse_iotlb_entry entry = { .start = sh->start, .last = sh->last };
+	int fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
+
+	sh->reached = fd >= 0;
+	if (fd >= 0)
+		close(fd);
+	__atomic_store_n(&sh->answered, sh->asked, __ATOMIC_RELEASE);
+}
+
+/* The disk */
+
+static uint8_t disk_data(struct server *s, bool write, uint64_t *pos,
+			 void *buf, uint32_t len)
+{
+	if (*pos > DISK_SIZE || len > DISK_SIZE - *pos)
+		return VIRTIO_BLK_S_IOERR;
+	if (write)
+		memcpy(s->shared->disk + *pos, buf, len);
+	else
+		memcpy(buf, s->shared->disk + *pos, len);
+	*pos += len;
+
+	return VIRTIO_BLK_S_OK;
+}
+
+/* One request, of which all has to be in reach. False: it is not */
+static bool server_request(struct server *s, struct vring_desc *table,
+			   uint16_t head, uint32_t *written)
+{
+	struct virtio_blk_outhdr hdr = {};
+	struct vring_desc *desc = &table[head];
+	uint8_t status = VIRTIO_BLK_S_OK;
+	unsigned int n;
+	uint64_t pos = 0;
+	bool in;
+	void *buf;
+
+	*written = 0;
+	for (n = 0; n < s->vq.num; n++, desc = &table[desc->next % s->vq.num]) {
+		buf = server_addr(s, desc->addr, desc->len);
+		if (!buf)
+			return false;
+		in = desc->flags & VRING_DESC_F_WRITE;
+		if (!n) {
+			memcpy(&hdr, buf, sizeof(hdr));
+			pos = hdr.sector * SECTOR_SIZE;
+		} else if (!(desc->flags & VRING_DESC_F_NEXT)) {
+			*(uint8_t *)buf = status;
+		} else if (hdr.type == VIRTIO_BLK_T_GET_ID) {
+			memset(buf, 0, desc->len);
+		} else if (hdr.type <= VIRTIO_BLK_T_OUT) {
+			status = disk_data(s, hdr.type == VIRTIO_BLK_T_OUT,
+					   &pos, buf, desc->len);
+		} else if (hdr.type != VIRTIO_BLK_T_FLUSH) {
+			status = VIRTIO_BLK_S_UNSUPP;
+		}
+		if (in)
+			*written += desc->len;
+		if (!(desc->flags & VRING_DESC_F_NEXT))
+			break;
+	}
+
+	return true;
+}
+
+static void server_process(struct server *s)
+{
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint32_t len, index = 0;
+	uint16_t head;
+
+	if (!s->running)
+		return;
+	desc = server_addr(s, s->vq.desc_addr, sizeof(*desc) * s->vq.num);
+	avail = server_addr(s, s->vq.driver_addr, 4 + 2 * s->vq.num);
+	used = server_addr(s, s->vq.device_addr, 4 + 8 * s->vq.num);
+	if (!desc || !avail || !used)
+		return;
+
+	while (s->last_avail != __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)) {
+		head = avail->ring[s->last_avail % s->vq.num] % s->vq.num;
+		if (!server_request(s, desc, head, &len))
+			return;
+		used->ring[used->idx % s->vq.num].id = head;
+		used->ring[used->idx % s->vq.num].len = len;
+		__atomic_store_n(&used->idx, used->idx + 1, __ATOMIC_RELEASE);
+		s->last_avail++;
+		ioctl(s->fd, VDUSE_VQ_INJECT_IRQ, &index);
+	}
+}
+
+/* What the kernel asks for */
+
+static void server_set_status(struct server *s, uint8_t status)
+{
+	struct vduse_vq_eventfd kick = { .fd = s->kick };
+
+	if (!status) {
+		s->running = false;
+		if (!s->shared->keep)
+			server_unmap(s, 0, UINT64_MAX);
+		return;
+	}
+	if (s->running || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+
+	memset(&s->vq, 0, sizeof(s->vq));
+	ioctl(s->fd, VDUSE_VQ_GET_INFO, &s->vq);
+	s->last_avail = s->vq.split.avail_index;
+	ioctl(s->fd, VDUSE_VQ_SETUP_KICKFD, &kick);
+	s->running = s->vq.num;
+}
+
+static void server_message(struct server *s)
+{
+	struct vduse_dev_response resp = { .result = VDUSE_REQ_RESULT_OK };
+	struct vduse_dev_request req;
+
+	if (read(s->fd, &req, sizeof(req)) != sizeof(req))
+		return;
+	resp.request_id = req.request_id;
+
+	switch (req.type) {
+	case VDUSE_GET_VQ_STATE:
+		resp.vq_state.split.avail_index = s->last_avail;
+		break;
+	case VDUSE_SET_STATUS:
+		server_set_status(s, req.s.status);
+		break;
+	case VDUSE_UPDATE_IOTLB:
+		server_unmap(s, req.iova.start, req.iova.last);
+		s->shared->updates++;
+		if (s->shared->refuse) {
+			s->shared->refuse--;
+			resp.result = VDUSE_REQ_RESULT_FAILED;
+		}
+		break;
+	default:
+		resp.result = VDUSE_REQ_RESULT_FAILED;
+	}
+	if (write(s->fd, &resp, sizeof(resp)) != sizeof(resp))
+		fprintf(stderr, "daemon: cannot answer: %s\n", strerror(errno));
+}
+
+static int server_open(struct server *s, const char *name)
+{
+	struct vduse_vq_config vq = { .max_size = RING_NUM };
+	char path[256];
+	int i;
+
+	snprintf(path, sizeof(path), "/dev/vduse/%s", name);
+	/* The node, and after a kill the end of the predecessor, take a while */
+	for (i = 0; i < 200; i++) {
+		s->fd = open(path, O_RDWR | O_NONBLOCK);
+		if (s->fd >= 0)
+			break;
+		usleep(10000);
+	}
+	s->kick = eventfd(0, EFD_NONBLOCK);
+	if (s->fd < 0 || s->kick < 0)
+		return -errno;
+
+	return ioctl(s->fd, VDUSE_VQ_SETUP, &vq) ? -errno : 0;
+}
+
+static void serve(const char *name, struct vduse_shared *shared, pid_t parent)
+{
+	struct server s = { .shared = shared };
+	struct pollfd p[2];
+	eventfd_t n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	/* Nothing of the test's is kept open here */
+	close_range(3, ~0U, 0);
+	if (server_open(&s, name))
+		_exit(1);
+	shared->mapped = 0;
+	__atomic_store_n(&shared->ready, true, __ATOMIC_RELEASE);
+
+	p[0] = (struct pollfd){ .fd = s.fd, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = s.kick, .events = POLLIN };
+	for (;;) {
+		if (poll(p, 2, ASK_MS) < 0)
+			_exit(1);
+		if (p[0].revents & POLLIN)
+			server_message(&s);
+		if (p[1].revents & POLLIN && eventfd_read(s.kick, &n))
+			_exit(1);
+		if (p[1].revents & POLLIN)
+			server_process(&s);
+		if (__atomic_load_n(&shared->asked, __ATOMIC_ACQUIRE) !=
+		    shared->answered)
+			server_answer(&s);
+	}
+}
+
+/* The side of the test */
+
+static int control(unsigned long request, const void *arg)
+{
+	int fd = open("/dev/vduse/control", O_RDWR | O_CLOEXEC);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, request, arg))
+		r = -errno;
+	close(fd);
+
+	return r;
+}
+
+static int create(const char *name)
+{
+	const struct virtio_blk_config blk = { .capacity = DISK_SIZE / SECTOR_SIZE };
+	struct vduse_dev_config *config;
+	int r;
+
+	config = calloc(1, sizeof(*config) + sizeof(blk));
+	if (!config)
+		return -ENOMEM;
+	snprintf(config->name, sizeof(config->name), "%s", name);
+	config->device_id = VIRTIO_ID_BLOCK;
+	config->features = BIT_ULL(VIRTIO_F_VERSION_1) |
+			   BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |
+			   BIT_ULL(VIRTIO_BLK_F_FLUSH);
+	config->vq_num = 1;
+	config->vq_align = getpagesize();
+	config->config_size = sizeof(blk);
+	memcpy(config->config, &blk, sizeof(blk));
+	r = control(VDUSE_CREATE_DEV, config);
+	free(config);
+
+	return r;
+}
+
+static int destroy(const char *name)
+{
+	char buf[VDUSE_NAME_MAX] = "";
+
+	snprintf(buf, sizeof(buf), "%s", name);
+
+	return control(VDUSE_DESTROY_DEV, buf);
+}
+
+int vduse_daemon_restart(struct vduse_daemon *d)
+{
+	pid_t parent = getpid();
+	int i;
+
+	d->shared->ready = false;
+	d->pid = fork();
+	if (d->pid < 0)
+		return -errno;
+	if (!d->pid)
+		serve(d->name, d->shared, parent);
+
+	for (i = 0; i < 300; i++) {
+		if (__atomic_load_n(&d->shared->ready, __ATOMIC_ACQUIRE))
+			return 0;
+		usleep(10000);
+	}
+	vduse_daemon_kill(d);
+
+	return -ETIMEDOUT;
+}
+
+int vduse_daemon_start(struct vduse_daemon *d, const char *name)
+{
+	int r;
+
+	snprintf(d->name, sizeof(d->name), "%s", name);
+	d->shared = mmap(NULL, sizeof(*d->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (d->shared == MAP_FAILED)
+		return -errno;
+
+	destroy(name);
+	r = create(name);
+	if (r)
+		goto unmap;
+	r = vduse_daemon_restart(d);
+	if (r)
+		goto destroy;
+
+	return 0;
+destroy:
+	destroy(name);
+unmap:
+	munmap(d->shared, sizeof(*d->shared));
+	return r;
+}
+
+int vduse_daemon_kill(struct vduse_daemon *d)
+{
+	if (d->pid <= 0)
+		return -ESRCH;
+	kill(d->pid, SIGKILL);
+	if (waitpid(d->pid, NULL, 0) < 0)
+		return -errno;
+	d->pid = 0;
+
+	return 0;
+}
+
+int vduse_daemon_stop(struct vduse_daemon *d)
+{
+	vduse_daemon_kill(d);
+	munmap(d->shared, sizeof(*d->shared));
+
+	return destroy(d->name);
+}
+
+void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times)
+{
+	d->shared->refuse = times;
+}
+
+void vduse_daemon_keep(struct vduse_daemon *d, bool keep)
+{
+	d->shared->keep = keep;
+}
+
+int vduse_daemon_updates(struct vduse_daemon *d)
+{
+	return d->shared->updates;
+}
+
+int vduse_daemon_mapped(struct vduse_daemon *d)
+{
+	return d->shared->mapped;
+}
+
+int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last)
+{
+	unsigned int asked = d->shared->asked + 1;
+	int i;
+
+	d->shared->start = start;
+	d->shared->last = last;
+	__atomic_store_n(&d->shared->asked, asked, __ATOMIC_RELEASE);
+
+	for (i = 0; i < ANSWER_MS; i++) {
+		if (__atomic_load_n(&d->shared->answered, __ATOMIC_ACQUIRE) == asked)
+			return d->shared->reached;
+		usleep(1000);
+	}
+
+	return -ETIMEDOUT;
+}
+
+int vduse_set_timeout(const struct vduse_daemon *d, unsigned int seconds)
+{
+	char path[256], text[16];
+
+	snprintf(path, sizeof(path), "/sys/class/vduse/%s/msg_timeout", d->name);
+	snprintf(text, sizeof(text), "%u", seconds);
+
+	return write_file(path, text);
+}
