@@ -17,6 +17,8 @@ usage()
 	  --timeout SECONDS     give up after so long (300; a shell has no limit)
 	  --no-kmemleak         debug: do not look for leaked memory at the end
 	  --append WORDS        more words for the kernel's command line
+	  --qemu WORDS          more words for QEMU's command line, such as devices
+	  --iommu               with an IOMMU, for devices with iommu_platform=on
 	  --mlx5                with the PCI device that the mlx5 model drives
 	  --show                print the command line of QEMU
 	The command runs as root in the repository's folder. It can change any file,
@@ -26,7 +28,7 @@ usage()
 }
 
 flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
-append='' show='' modules='' mlx5=''
+append='' words=() show='' modules=''
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
@@ -37,8 +39,18 @@ while [ $# != 0 ]; do
 	--smp) smp=$2; shift ;;
 	--timeout) timeout=$2; shift ;;
 	--no-kmemleak) kmemleak='' ;;
-	--append) append=$2; shift ;;
-	--mlx5) mlx5=y ;;
+	--append) append=${append:+$append }$2; shift ;;
+	--qemu) read -ra more <<<"$2"; words+=("${more[@]}"); shift ;;
+	--iommu)
+		# Coherent, or vhost-vdpa does not take it
+		words=(-device "intel-iommu,snoop-control=on" "${words[@]}")
+		append=${append:+$append }intel_iommu=on
+		;;
+	--mlx5)
+		# Its BAR 2 is the doorbell page; tools/testing/vdpa/mlx5
+		words+=(-object "memory-backend-ram,id=mlx5,size=1M,share=on"
+			-device "ivshmem-plain,memdev=mlx5")
+		;;
 	--show) show=y ;;
 	--help) usage; exit ;;
 	--) shift; break ;;
@@ -90,7 +102,7 @@ EOF
 
 # shellcheck disable=SC2054 # QEMU wants the commas
 qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
-	-machine q35 -accel "$accel" -m "$mem" -smp "$smp"
+	-machine q35 "${words[@]}" -accel "$accel" -m "$mem" -smp "$smp"
 	-kernel "$image"
 	-append "console=ttyS0 root=host rootfstype=9p ro
 rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose
@@ -107,11 +119,6 @@ tcg*) qemu+=(-cpu max) ;;
 *) qemu+=(-cpu host) ;;
 esac
 [ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
-if [ "$mlx5" ]; then
-	# Its BAR 2 is the doorbell page; tools/testing/vdpa/mlx5
-	qemu+=(-object "memory-backend-ram,id=mlx5,size=1M,share=on"
-		-device "ivshmem-plain,memdev=mlx5")
-fi
 if [ "$interactive" ]; then
 	timeout=0
 	qemu+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
