@@ -43,6 +43,7 @@ struct vdpa_dev {
 	char name[64];		/* on the vdpa bus */
 	char path[64];		/* of the character device */
 	bool created;
+	unsigned int nas;	/* number of address spaces */
 	bool use_va;		/* only shared memory is mapped, nothing is pinned */
 	bool keeps;		/* its reset has never dropped mappings */
 	struct vduse_daemon *daemon;
@@ -50,7 +51,7 @@ struct vdpa_dev {
 
 /* A parent that the tests know how to create */
 struct vdpa_parent {
-	const char *mgmtdev;
+	const char *mgmtdev;	/* "pci/ADDRESS" is for vp_vdpa to take */
 	bool batch;		/* .set_map rather than .dma_map */
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
@@ -125,6 +126,8 @@ void vdpa_dev_put(struct vdpa_dev *dev);
 int vdpa_dev_del(const struct vdpa_dev *dev);
 /* Load what a device of this kind needs, into vdpa_sim the right parameter */
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
+/* Unload the parent's modules, which no device may be left of */
+int vdpa_unload_parent(const struct vdpa_parent *parent);
 int vdpa_bind(const struct vdpa_dev *dev, const char *driver);
 /* Memory of a kind that the device can have mapped; NULL if there is none */
 void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size);
@@ -180,6 +183,8 @@ int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms);
 int client_ctrl(struct vdpa_client *c, int timeout_ms);
 
 /* What a driver bound to virtio-vdpa sees of the device */
+int virtio_node(const struct vdpa_dev *dev, uint32_t device_id, char *node,
+		size_t size);
 int virtio_io(const struct vdpa_dev *dev, uint32_t device_id);
 
 /*

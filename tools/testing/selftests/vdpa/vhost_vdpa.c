@@ -103,6 +103,8 @@ FIXTURE_SETUP(client)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (r)
 		SKIP(return, "%s", why);
+	if (variant->asid >= self->dev.nas)
+		SKIP(return, "the device has no such address space");
 
 	self->pins = pins_in_system();
 	self->bulk = vdpa_dev_alloc(&self->dev, BULK_SIZE);
@@ -547,6 +549,8 @@ FIXTURE_SETUP(spaces)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (r)
 		SKIP(return, "%s", why);
+	if (self->dev.nas < 2)
+		SKIP(return, "the device has one address space");
 
 	self->pins = pins_in_system();
 	r = client_open(&self->c, &self->dev, 0);
