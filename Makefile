@@ -5,10 +5,12 @@ BASE ?= linux-6.1.y
 FLAVOUR ?= fast
 export BASE BASE_TREE ACCEL
 
-.PHONY: help demo test tree kernel vm series refresh bench clean
+.PHONY: help demo test matrix test-clients tree kernel vm series refresh bench clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
+	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
+	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'
 	@echo 'make kernel     build its kernel (FLAVOUR=fast or debug)'
 	@echo 'make vm         a shell in a virtual machine with this kernel, or CMD="..."'
@@ -27,6 +29,12 @@ bench: kernel
 
 test series:
 	@harness/$@.sh
+
+matrix: kernel
+	@harness/matrix.sh
+
+test-clients: kernel
+	@harness/clients.sh
 
 tree refresh:
 	@harness/$@.sh
