@@ -36,12 +36,13 @@ static const uint8_t dev_mac[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 static const char *given_path;
 static bool given_no_loop;
 static bool given_keeps;
+static bool given_no_burst;
 
 int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:nk")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nkb")) != -1) {
 		switch (opt) {
 		case 'd':
 			given_path = optarg;
@@ -52,12 +53,16 @@ int vdpa_parse_args(int argc, char **argv)
 		case 'k':
 			given_keeps = true;
 			break;
+		case 'b':
+			given_no_burst = true;
+			break;
 		default:
 			fprintf(stderr,
-				"Usage: %s [-d /dev/vhost-vdpa-N [-n] [-k]]\n"
+				"Usage: %s [-d /dev/vhost-vdpa-N [-n] [-k] [-b]]\n"
 				"  -d  test this device instead of those that the test creates\n"
 				"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
-				"  -k  its reset has never dropped mappings (platform IOMMU)\n",
+				"  -k  its reset has never dropped mappings (platform IOMMU)\n"
+				"  -b  do not reset it with requests in flight\n",
 				argv[0]);
 			exit(1);
 		}
@@ -1313,6 +1318,8 @@ int client_burst(struct vdpa_client *c)
 	};
 	unsigned int i;
 
+	if (given_no_burst)
+		return 0;
 	if (c->device_id == VIRTIO_ID_NET) {
 		for (i = 0; i < CLIENT_RING_NUM; i++) {
 			client_post_buffer(c, i);

@@ -110,7 +110,7 @@ struct vdpa_client {
 
 /*
  * -d DEV: test this device. -n: it does not loop frames, sending must do.
- * -k: its reset has never dropped mappings.
+ * -k: its reset has never dropped mappings. -b: client_burst() does nothing.
  */
 int vdpa_parse_args(int argc, char **argv);
 
