@@ -1,0 +1,129 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Inside the guest of clients.sh: run programs that know nothing of the series.
+#   clients-guest.sh SELFTESTS CLIENT...
+# Each prints what it saw in lines that begin with its name: these must be the
+# same on any kernel. The rest of what a program says is for a human to look at.
+
+selftests=$1
+shift
+ulimit -l unlimited
+
+pins()
+{
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '/^nr_foll_pin_acquired/ { n += $2 } /^nr_foll_pin_released/ { n -= $2 }
+		END { print n }' /proc/vmstat
+}
+
+mac=52:54:00:12:34:56
+
+# A simulated network device for vhost-vdpa: sets $node
+sim_net()
+{
+	vdpa dev add name c0 mgmtdev vdpasim_net mac $mac || return
+	bind c0 vhost_vdpa
+}
+
+bind()	# DEVICE DRIVER
+{
+	local path=/sys/bus/vdpa/devices/$1
+
+	[ ! -e "$path/driver" ] || echo "$1" >"$path/driver/unbind"
+	echo "$1" >"/sys/bus/vdpa/drivers/$2/bind"
+	node=/dev/$(basename "$path"/vhost-vdpa-*)
+}
+
+iproute2()
+{
+	local i
+
+	for i in 1 2 3; do
+		vdpa dev add name c$i mgmtdev vdpasim_net mac $mac mtu 1400 &&
+			echo "iproute2: added c$i"
+	done
+	vdpa mgmtdev show | sed 's/^/iproute2: /'
+	vdpa -j dev show | sed 's/^/iproute2: /'
+	vdpa -j dev config show c2 | sed 's/^/iproute2: /'
+	vdpa dev vstats show c2 qidx 0 2>&1 | sed 's/^/iproute2: /'
+	for i in 1 2 3; do
+		vdpa dev del c$i && echo "iproute2: deleted c$i"
+	done
+	vdpa dev del c1 2>&1 | sed 's/^/iproute2: again: /'
+}
+
+storage_daemon()
+{
+	local pid i part disk=/tmp/disk
+
+	modprobe -r vduse
+	modprobe vduse
+	truncate -s 8M $disk
+	qemu-storage-daemon --blockdev driver=file,node-name=f,filename=$disk \
+		--export type=vduse-blk,id=e,node-name=f,name=c0,writable=on \
+		2>/tmp/storage-daemon &
+	pid=$!
+	for ((i = 0; i < 100; i++)); do
+		[ ! -e /dev/vduse/c0 ] || break
+		sleep 0.1
+	done
+	sleep 1
+	vdpa dev add name c0 mgmtdev vduse && echo "storage_daemon: added"
+
+	for part in 0 1; do
+		bind c0 virtio_vdpa
+		for ((i = 0; i < 50; i++)); do
+			[ ! -b /dev/vda ] || break
+			sleep 0.1
+		done
+		head -c 1M /dev/urandom >/tmp/data
+		dd if=/tmp/data of=/dev/vda bs=64K seek=$((part * 16)) oflag=direct 2>/dev/null &&
+			dd if=/dev/vda bs=64K skip=$((part * 16)) count=16 iflag=direct \
+				2>/dev/null | cmp - /tmp/data &&
+			cmp -n 1048576 -i $((part << 20)):0 $disk /tmp/data &&
+			echo "storage_daemon: virtio-vdpa moved 1 MiB, and it is in the file"
+		bind c0 vhost_vdpa
+		# Its library aborts if it is reset with requests in flight
+		"$selftests/vhost_vdpa" -d "$node" -b >/tmp/vhost 2>/dev/null &&
+			echo "storage_daemon: vhost-vdpa passed the selftest"
+		grep -E '^# Totals|^not ok|Expected' /tmp/vhost
+	done
+	echo "left: $(readlink /proc/$pid/fd/* | grep -c 'memfd\|/dev/zero') files of clients"
+	echo "left: $(grep -c '/dev/zero\|memfd' /proc/$pid/maps) maps of clients"
+
+	vdpa dev del c0 && echo "storage_daemon: deleted"
+	kill $pid
+	wait $pid
+	echo "storage_daemon: ended with $?"
+}
+
+testpmd()
+{
+	sim_net || return
+	echo 64 >/proc/sys/vm/nr_hugepages
+	{
+		# tx_first: bursts that the device returns, to be sent again
+		printf 'start tx_first\n'
+		sleep 5
+		printf 'stop\nshow port stats 0\nport stop 0\nport start 0\nstart tx_first\n'
+		sleep 5
+		printf 'stop\nshow port stats 0\nport stop 0\nquit\n'
+	} | timeout 120 dpdk-testpmd -l 0,1 --no-pci --in-memory --no-telemetry \
+		-m 96 -d librte_net_virtio.so -d librte_mempool_ring.so \
+		--vdev "net_virtio_user0,path=$node,mac=$mac" -- \
+		-i --total-num-mbufs=2048 --eth-peer=0,$mac >/tmp/testpmd 2>&1
+	echo "testpmd: ended with $?"
+	awk '/TX-packets:.*TX-errors/ { print "testpmd: sent", $2, "errors", $4 }' /tmp/testpmd
+	grep -E '^Port 0 is closed' /tmp/testpmd | sed 's/^/testpmd: /'
+	grep -iE 'virtio_user.*fail|vhost.*fail' /tmp/testpmd | sed 's/^/testpmd: /'
+	echo 0 >/proc/sys/vm/nr_hugepages
+	vdpa dev del c0 && echo "testpmd: device deleted"
+}
+
+modprobe -a vdpa_sim_net vhost_vdpa virtio_vdpa virtio_net virtio_blk
+before=$(pins)
+for client; do
+	echo "== $client"
+	$client
+	echo "$client: $(($(pins) - before)) pages left pinned"
+done
