@@ -5,16 +5,15 @@
 #
 # CLIENTS   which ones (iproute2 storage_daemon testpmd); the first is quick
 # FLAVOUR   of the kernel (fast)
-# SELFTESTS  the folder with the selftests, if they are built already
 
 . "$(dirname "$0")/lib.sh"
 
 read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd}"
-flavour=${FLAVOUR:-fast} selftests=${SELFTESTS:-}
+flavour=${FLAVOUR:-fast}
 work=$build/clients
 mkdir -p "$out" "$work"
 
-need vdpa:iproute2 gcc:gcc make:make /usr/include/stdio.h:libc6-dev
+need vdpa:iproute2
 case " ${clients[*]} " in *' storage_daemon '*)
 	need qemu-storage-daemon:qemu-system-common ;;
 esac
@@ -23,14 +22,7 @@ case " ${clients[*]} " in *' testpmd '*)
 	need /usr/share/doc/librte-net-virtio23:librte-net-virtio23 ;;
 esac
 
-if [ -z "$selftests" ]; then
-	selftests=$work/selftests
-	logged clients-headers make -C "$tree" O="$(obj_dir "$flavour")" \
-		ARCH=x86_64 INSTALL_HDR_PATH="$work/headers" headers_install
-	logged clients-build make -C "$tree/tools/testing/selftests/vdpa" \
-		OUTPUT="$selftests" KHDR_INCLUDES="-isystem $work/headers/include"
-fi
-
+"$top/harness/build-selftests.sh" >/dev/null
 passed=0 failed=0
 result()
 {
@@ -45,7 +37,7 @@ for client in "${clients[@]}"; do
 		[ $kind = ours ] || option=(--unpatched)
 		step "$client, $kind"
 		"$top/harness/vm.sh" --flavour "$flavour" --timeout "${TIMEOUT:-900}" \
-			"${option[@]}" "$top/harness/clients-guest.sh $selftests $client" \
+			"${option[@]}" "$top/harness/clients-guest.sh $build/selftests $client" \
 			>"$work/$client-$kind.out" 2>"$work/$client-$kind.err" || {
 			result FAIL "$client, $kind: $(tail -n 1 "$work/$client-$kind.err")"
 			continue

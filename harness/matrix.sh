@@ -5,45 +5,54 @@
 #
 # ROUNDS   how often each case is tried (2)
 # FLAVOUR  of the kernel (fast)
-# SELFTESTS  the folder with the selftests, if they are built already
+# SIDES    which modules to try (ours unpatched)
 
 . "$(dirname "$0")/lib.sh"
 
 rounds=${ROUNDS:-2} flavour=${FLAVOUR:-fast}
-selftests=${SELFTESTS:-}
+read -ra sides <<<"${SIDES:-ours unpatched}"
 work=$build/matrix
 address=0000:00:09.0
+parents=('vdpa_sim net set_map' 'vdpa_sim net dma_map' 'vdpa_sim blk set_map'
+	'vdpa_sim blk dma_map' 'mlx5 net' 'vp_vdpa blk' 'VDUSE blk')
+cases=16
+
+"$top/harness/build-selftests.sh" >/dev/null
+rm -rf "$work"
 mkdir -p "$out" "$work"
 
-need gcc:gcc make:make /usr/include/stdio.h:libc6-dev
-if [ -z "$selftests" ]; then
-	selftests=$work/selftests
-	logged matrix-headers make -C "$tree" O="$(obj_dir "$flavour")" \
-		ARCH=x86_64 INSTALL_HDR_PATH="$work/headers" headers_install
-	logged matrix-build make -C "$tree/tools/testing/selftests/vdpa" \
-		OUTPUT="$selftests" KHDR_INCLUDES="-isystem $work/headers/include"
-fi
+# machine PARENT: what the virtual machine needs for it
+machine()
+{
+	case $1 in
+	mlx5*)
+		option+=(--mlx5)
+		;;
+	vp_vdpa*)
+		# A disk for it, behind an IOMMU of the platform
+		truncate -s 16M "$work/disk"
+		option+=(--iommu --qemu "-drive if=none,id=d0,file=$work/disk,format=raw,snapshot=on"
+			--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9")
+		;;
+	esac
+}
 
-# A disk for vp_vdpa, behind an IOMMU of the platform
-truncate -s 16M "$work/disk"
-pci=(--iommu --qemu "-drive if=none,id=d0,file=$work/disk,format=raw,snapshot=on"
-	--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9")
-
-# run KIND PARENT [OPTION]...: what hangs or oopses must not end all of it, so
-# that each parent has a machine of its own
+# run SIDE PARENT: what hangs or oopses must not end all of it, so that each
+# parent has a machine of its own
 run()
 {
-	local kind=$1 parent=$2 file
+	local file=$work/$1-${2// /-} option=()
 
-	shift 2
-	file=$work/$kind-${parent// /-}
-	step "$kind: $parent, $rounds rounds"
+	step "$1: $2, $rounds rounds"
+	machine "$2"
+	[ "$1" = ours ] ||
+		option+=(--unpatched --append sysctl.kernel.hung_task_panic=0)
 	"$top/harness/vm.sh" --flavour "$flavour" --timeout $((300 + 60 * rounds)) \
-		"${pci[@]}" "$@" \
-		"$selftests/matrix -r $rounds -p '$parent' -P $address" \
+		"${option[@]}" -- \
+		"$build/selftests/matrix -r $rounds -p '$2' -P $address" \
 		>"$file.out" 2>"$file.err" || true
-	grep -a ' | ' "$file.out" | tr -d '\r' | grep -v '^|' >"$file" || true
-	if grep -qE 'the kernel complained' "$file.err"; then
+	grep -a '^[a-zA-Z].* | ' "$file.out" >"$file" || true
+	if grep -q 'the kernel complained' "$file.err"; then
 		grep -aoE -m 1 'general protection fault|BUG: [^,]*|WARNING: [^ ]*|Kernel panic[^:]*' \
 			"$file.err" >"$file.end" || echo 'kernel complained' >"$file.end"
 	else
@@ -51,37 +60,58 @@ run()
 	fi
 }
 
-parents=('vdpa_sim net set_map' 'vdpa_sim net dma_map' 'vdpa_sim blk set_map'
-	'vdpa_sim blk dma_map' 'vp_vdpa blk' 'VDUSE blk')
+# rows PARENT: each case, and what the sides say. A kernel ended with the first
+# line that is not there; later ones were not tried.
+rows()
+{
+	local side columns=()
+
+	for side in "${sides[@]}"; do
+		columns+=("$work/$side-${1// /-}")
+	done
+	awk -F ' [|] ' -v OFS=' | ' -v parent="$1" '
+		!(($2, $3) in known) { known[$2, $3]; order[++rows] = $2 SUBSEP $3 }
+		{ result[FILENAME, $2, $3] = $4 }
+		END {
+			for (i = 1; i <= rows; i++) {
+				split(order[i], c, SUBSEP)
+				line = sprintf("%-21s | %-31s | %-18s", parent, c[1], c[2])
+				for (f = 1; f < ARGC; f++)
+					line = line " | " sprintf("%-9s", cell(ARGV[f], c[1], c[2]))
+				print line
+			}
+		}
+		function cell(file, h, l,	end) {
+			if ((file, h, l) in result)
+				return result[file, h, l]
+			if (file in ended)
+				return "not tried: kernel ended before"
+			getline end <(file ".end")
+			if (end !~ /^not tried/)
+				ended[file]
+			return end
+		}' "${columns[@]}"
+}
+
 : >"$work/table"
 for parent in "${parents[@]}"; do
-	run ours "$parent"
-	run unpatched "$parent" --unpatched \
-		--append sysctl.kernel.hung_task_panic=0
-	# The kernel ended with the first line that is not there; later ones
-	# were not tried
-	awk -F ' [|] ' -v end="$(cat "$work/unpatched-${parent// /-}.end")" '
-		NR == FNR { was[$2, $3] = $4; n++; next }
-		{
-			key = $2 SUBSEP $3
-			result = key in was ? was[key] : end
-			if (!(key in was) && end !~ /^not tried/)
-				end = "not tried: kernel ended before"
-			printf "%s | %s | %s | %-12s | %s\n", $1, $2, $3, $4, result
-		}' "$work/unpatched-${parent// /-}" "$work/ours-${parent// /-}" \
-		>>"$work/table"
+	for side in "${sides[@]}"; do
+		run "$side" "$parent"
+	done
+	rows "$parent" >>"$work/table"
 done
 
 {
-	echo "$base, $flavour kernel, $rounds rounds of each case: ours, and the unpatched modules"
+	echo "$base, $flavour kernel, $rounds rounds of each case; modules: ${sides[*]}"
 	echo
-	printf '%-21s | %-31s | %-18s | %-12s | %s\n' parent hand-over \
-		'first owner leaves' ours unpatched
+	printf '%-21s | %-31s | %-18s' parent hand-over 'first owner leaves'
+	printf ' | %-9s' "${sides[@]}"
+	printf '\n'
 	cat "$work/table"
 } >"$out/matrix.txt"
 cat "$out/matrix.txt"
 
-expected=$((16 * ${#parents[@]}))
+expected=$((cases * ${#parents[@]}))
 good=$(awk -F ' [|] ' '$4 ~ /^ok *$/' "$work/table" | wc -l)
 echo "$good passed, $((expected - good)) failed"
 [ "$good" = "$expected" ]

@@ -65,14 +65,21 @@ struct parent {
 };
 
 static struct parent parents[] = {
-	{ "vdpa_sim net set_map", { "vdpasim_net", true, 2, VIRTIO_ID_NET } },
-	{ "vdpa_sim net dma_map", { "vdpasim_net", false, 2, VIRTIO_ID_NET } },
-	{ "vdpa_sim blk set_map", { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK } },
-	{ "vdpa_sim blk dma_map", { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK } },
-	{ "mlx5 net", { MLX5_PARENT, true, 2, VIRTIO_ID_NET } },
-	{ "vp_vdpa blk", { NULL, true, 1, VIRTIO_ID_BLOCK } },
+	{ .name = "vdpa_sim net set_map",
+	  .p = { "vdpasim_net", true, 2, VIRTIO_ID_NET } },
+	{ .name = "vdpa_sim net dma_map",
+	  .p = { "vdpasim_net", false, 2, VIRTIO_ID_NET } },
+	{ .name = "vdpa_sim blk set_map",
+	  .p = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK } },
+	{ .name = "vdpa_sim blk dma_map",
+	  .p = { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK } },
+	{ .name = "mlx5 net",
+	  .p = { MLX5_PARENT, true, 2, VIRTIO_ID_NET } },
+	{ .name = "vp_vdpa blk",
+	  .p = { NULL, true, 1, VIRTIO_ID_BLOCK } },
 	/* Last: without the series it hangs, and with it what comes next */
-	{ "VDUSE blk", { VDUSE_PARENT, true, 1, VIRTIO_ID_BLOCK } },
+	{ .name = "VDUSE blk",
+	  .p = { VDUSE_PARENT, true, 1, VIRTIO_ID_BLOCK } },
 };
 
 /* A cell of the matrix in progress */

@@ -140,7 +140,7 @@ do {									\
 #define COMPAT_RESET_DROPS()						\
 do {									\
 	if (self->dev.keeps)						\
-		SKIP(return, "the parent's reset has never dropped mappings");\
+		SKIP(return, "not for this parent: its reset never dropped mappings"); \
 } while (0)
 
 /* The page that the device works in, and something with many pages */
@@ -288,7 +288,7 @@ TEST_F(client, compat_reset_cuts_the_device_off)
 TEST_F(client, compat_reset_keeps_what_it_always_kept)
 {
 	if (!self->dev.keeps)
-		SKIP(return, "the parent's reset used to drop mappings");
+		SKIP(return, "not for this parent: its reset dropped mappings");
 	ACK_COMPAT();
 	MAP_ALL();
 	START();
