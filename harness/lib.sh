@@ -83,6 +83,22 @@ base_key()
 	sed -n "s/^$1=//p" "$patches/base"
 }
 
+# each COMMAND ARGUMENT...: the command with each of the arguments, as many at a
+# time as there are processors; how they end is the command's own affair
+each()
+{
+	local command=$1 argument
+
+	shift
+	# shellcheck disable=SC2064,SC2046
+	trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+	for argument; do
+		"$command" "$argument" &
+		[ "$(jobs -rp | wc -l)" -lt "$jobs" ] || wait -n || true
+	done
+	wait
+}
+
 # Where the kernel of a flavour is built
 obj_dir()
 {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Who can follow whom: the matrix of tools/testing/selftests/vdpa/matrix.c, with
-# our modules and with those of the base beside it, into out/<base>/matrix.txt.
+# our modules and with those of the base beside it, into out/<base>/matrix-<flavour>.txt.
 #
 # ROUNDS   how often each case is tried (2)
 # FLAVOUR  of the kernel (fast)
@@ -37,19 +37,20 @@ machine()
 	esac
 }
 
-# run SIDE PARENT: what hangs or oopses must not end all of it, so that each
+# run "SIDE PARENT": what hangs or oopses must not end all of it, so that each
 # parent has a machine of its own
 run()
 {
-	local file=$work/$1-${2// /-} option=()
+	local side=${1%% *} parent=${1#* } option=() file
 
-	step "$1: $2, $rounds rounds"
-	machine "$2"
-	[ "$1" = ours ] ||
+	file=$work/$side-${parent// /-}
+	step "$side: $parent, $rounds rounds"
+	machine "$parent"
+	[ "$side" = ours ] ||
 		option+=(--unpatched --append sysctl.kernel.hung_task_panic=0)
 	"$top/harness/vm.sh" --flavour "$flavour" --timeout $((300 + 60 * rounds)) \
 		"${option[@]}" -- \
-		"$build/selftests/matrix -r $rounds -p '$2' -P $address" \
+		"$build/selftests/matrix -r $rounds -p '$parent' -P $address" \
 		>"$file.out" 2>"$file.err" || true
 	grep -a '^[a-zA-Z].* | ' "$file.out" >"$file" || true
 	if grep -q 'the kernel complained' "$file.err"; then
@@ -81,23 +82,27 @@ rows()
 				print line
 			}
 		}
-		function cell(file, h, l,	end) {
+		function cell(file, h, l,	last) {
 			if ((file, h, l) in result)
 				return result[file, h, l]
-			if (file in ended)
-				return "not tried: kernel ended before"
-			getline end <(file ".end")
-			if (end !~ /^not tried/)
-				ended[file]
-			return end
+			if (!(file in end))
+				getline end[file] <(file ".end")
+			last = end[file]
+			if (last !~ /^not tried/)
+				end[file] = "not tried: kernel ended before"
+			return last
 		}' "${columns[@]}"
 }
 
 : >"$work/table"
+runs=()
 for parent in "${parents[@]}"; do
 	for side in "${sides[@]}"; do
-		run "$side" "$parent"
+		runs+=("$side $parent")
 	done
+done
+each run "${runs[@]}"
+for parent in "${parents[@]}"; do
 	rows "$parent" >>"$work/table"
 done
 
@@ -108,8 +113,8 @@ done
 	printf ' | %-9s' "${sides[@]}"
 	printf '\n'
 	cat "$work/table"
-} >"$out/matrix.txt"
-cat "$out/matrix.txt"
+} >"$out/matrix-$flavour.txt"
+cat "$out/matrix-$flavour.txt"
 
 expected=$((cases * ${#parents[@]}))
 good=$(awk -F ' [|] ' '$4 ~ /^ok *$/' "$work/table" | wc -l)

@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What it takes more than one parent, another machine or another program to see
+
+. "$(dirname "$0")/check-lib.sh"
+
+# vhost_vdpa on virtio devices behind an IOMMU, which leaves translation to it
+platform_iommu()
+{
+	local disk=$log/check/disk
+
+	truncate -s 16M "$disk"
+	"$top/harness/vm.sh" --flavour debug --timeout 600 --iommu \
+		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
+		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9" \
+		-- "$tree/tools/testing/selftests/vdpa/vp_vdpa.sh" 0000:00:09.0 \
+		-- "$build/selftests/vhost_vdpa" -k -d | tee "$log/check/iommu.tap"
+	grep -q '^ok .*persist_1000_resets_under_traffic' "$log/check/iommu.tap"
+}
+
+check "parents: mappings persist on a platform IOMMU (vp_vdpa)" platform_iommu
+check "parents: whoever follows whom finds a device that works" \
+	env FLAVOUR=debug ROUNDS=1 SIDES=ours "$top/harness/matrix.sh"
+check "clients: iproute2 sees no difference" \
+	env CLIENTS=iproute2 "$top/harness/clients.sh"
