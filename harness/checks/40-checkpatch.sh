@@ -18,7 +18,8 @@ check_checkout "$made"
 checkpatch()
 {
 	cd "$check_tree"
-	scripts/checkpatch.pl --strict --no-summary --show-types \
+	# The python3 that has Debian's packages
+	PATH=/usr/bin:$PATH scripts/checkpatch.pl --strict --no-summary --show-types \
 		--ignore "$1" "$2"
 }
 

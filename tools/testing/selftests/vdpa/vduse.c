@@ -92,10 +92,10 @@ do {									\
 } while (0)
 
 #define EXPECT_REACHED(_iova)						\
-	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, _iova, _iova))
+	EXPECT_EQ(1, vduse_daemon_reaches_at(self->daemon, _iova))
 
 #define EXPECT_NOT_REACHED(_iova)					\
-	EXPECT_EQ(0, vduse_daemon_reaches(self->daemon, _iova, _iova))
+	EXPECT_EQ(0, vduse_daemon_reaches_at(self->daemon, _iova))
 
 /* The daemon can ask for nothing, and has let go of what it had */
 #define EXPECT_NOTHING_REACHED()					\

@@ -22,7 +22,7 @@
 #include "vdpa_util.h"
 #include "vduse_daemon.h"
 
-#define DISK_SIZE	(1UL << 20)
+#define DISK_SIZE	0x100000UL
 #define SECTOR_SIZE	512
 #define RING_NUM	128
 #define MAX_RANGES	64
@@ -332,7 +332,7 @@ static void serve(const char *name, struct vduse_shared *shared, pid_t parent)
 
 /* The side of the test */
 
-static int control(unsigned long request, const void *arg)
+static int vduse_ioctl(unsigned long request, const void *arg)
 {
 	int fd = open("/dev/vduse/control", O_RDWR | O_CLOEXEC);
 	int r = 0;
@@ -364,7 +364,7 @@ static int create(const char *name)
 	config->vq_align = getpagesize();
 	config->config_size = sizeof(blk);
 	memcpy(config->config, &blk, sizeof(blk));
-	r = control(VDUSE_CREATE_DEV, config);
+	r = vduse_ioctl(VDUSE_CREATE_DEV, config);
 	free(config);
 
 	return r;
@@ -376,7 +376,7 @@ static int destroy(const char *name)
 
 	snprintf(buf, sizeof(buf), "%s", name);
 
-	return control(VDUSE_DESTROY_DEV, buf);
+	return vduse_ioctl(VDUSE_DESTROY_DEV, buf);
 }
 
 int vduse_daemon_restart(struct vduse_daemon *d)
@@ -483,6 +483,11 @@ int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last)
 	}
 
 	return -ETIMEDOUT;
+}
+
+int vduse_daemon_reaches_at(struct vduse_daemon *d, uint64_t iova)
+{
+	return vduse_daemon_reaches(d, iova, iova);
 }
 
 int vduse_set_timeout(const struct vduse_daemon *d, unsigned int seconds)

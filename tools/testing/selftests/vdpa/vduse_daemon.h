@@ -39,6 +39,7 @@ int vduse_daemon_updates(struct vduse_daemon *d);
 int vduse_daemon_mapped(struct vduse_daemon *d);
 /* Does the kernel give it something in this range? Negative: it does not answer */
 int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last);
+int vduse_daemon_reaches_at(struct vduse_daemon *d, uint64_t iova);
 
 int vduse_set_timeout(const struct vduse_daemon *d, unsigned int seconds);
 
