@@ -16,6 +16,8 @@ fi
 
 "$top/harness/build-selftests.sh" >/dev/null
 demo=$build/selftests/persist_demo
+mlx5=$build/selftests/mlx5_bench
+mlx5_size=1024
 mkdir -p "$out"
 
 # run_demo NAME [OPTION]: all of it with the modules of one side. The sizes need
@@ -23,10 +25,13 @@ mkdir -p "$out"
 run_demo()
 {
 	step "running with the $1 modules"
-	"$top/harness/vm.sh" --icount --mem "$mem" ${2:+"$2"} -- \
+	"$top/harness/vm.sh" --icount --mem "$mem" --mlx5 ${2:+"$2"} -- \
 		"modprobe vhost_vdpa max_iotlb_entries=65536 &&
 		modprobe vdpa_sim max_iotlb_entries=65536 &&
-		$demo reach 64 && $demo cost $sizes && $demo handover 64" \
+		modprobe mlx5_mock &&
+		modprobe mlx5_vdpa max_iotlb_entries=65536 &&
+		$demo reach 64 && $demo cost $sizes && $demo handover 64 &&
+		$mlx5 reset $mlx5_size" \
 		>"$out/demo.$1" || die "the demo, $1 (see $out/demo.$1)"
 }
 
@@ -74,6 +79,9 @@ both()
 		printf '%s\t%s\t%s\n' "$size" "$unpatched" "$ours" >>"$out/reset-cost.tsv"
 		row "with $size MiB mapped" "$unpatched" "$ours"
 	done
+	echo "The same on mlx5_vdpa and a model of its firmware, with $mlx5_size MiB mapped:"
+	both 'guest instructions' value "restart n=$mlx5_size" ns
+	both 'firmware commands' value "restart n=$mlx5_size" commands
 	echo "Close the file with all of it mapped, bind virtio-vdpa, send a frame:"
 	both 'it returns' yes_no handover io
 } | tee "$out/demo.txt"

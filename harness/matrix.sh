@@ -114,7 +114,39 @@ done
 	printf '\n'
 	cat "$work/table"
 } >"$out/matrix-$flavour.txt"
-cat "$out/matrix-$flavour.txt"
+
+# On one screen: a group of signs for each hand-over, a sign for each way to leave
+{
+	echo "+ works, x fails, - not tried, as the kernel was gone; $rounds rounds, $flavour kernel"
+	awk -F ' *[|] *' -v sides="${sides[*]}" '
+		function sign(result) {
+			return result ~ /^ok/ ? "+" : result ~ /^not tried/ ? "-" : "x"
+		}
+		!($1 in row) { row[$1]; order[++rows] = $1 }
+		{
+			for (i = 4; i <= NF; i++)
+				line[$1, i] = line[$1, i] (line[$1, i] != "" && $2 != last ? " " : "") sign($i)
+			last = $2
+		}
+		END {
+			n = split(sides, side, " ")
+			printf "%-22s", ""
+			for (i = 1; i <= n; i++)
+				printf "%-22s", side[i]
+			print ""
+			for (r = 1; r <= rows; r++) {
+				printf "%-22s", order[r]
+				for (i = 4; i < 4 + n; i++)
+					printf "%-22s", line[order[r], i]
+				print ""
+			}
+		}' "$work/table"
+	echo 'Groups: vhost -> virtio, virtio -> vhost, vhost -> vhost of another process,'
+	echo 'vhost -> deleted and created anew. In each: the first owner leaves in order,'
+	echo 'leaves maps behind, is killed under load, its parent is unloaded.'
+} >"$out/matrix-$flavour-short.txt"
+cat "$out/matrix-$flavour-short.txt"
+step "what failed, and why: $out/matrix-$flavour.txt"
 
 expected=$((cases * ${#parents[@]}))
 good=$(awk -F ' [|] ' '$4 ~ /^ok *$/' "$work/table" | wc -l)

@@ -32,7 +32,7 @@ killed()
 	fails=$(mutant_key "$1" Fails)
 	treeish=$(mutant_tree "$1")
 	build_modules fast "$treeish" "$build/obj-mutant" "$build/mods/mutant"
-	"$top/harness/vm.sh" --modules "$build/mods/mutant" --timeout 300 -- \
+	"$top/harness/vm.sh" --modules "$build/mods/mutant" --mlx5 --timeout 300 -- \
 		"$build/selftests/$test | sed '/ok [0-9]* $fails\$/q'" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in

@@ -29,7 +29,6 @@
 #include "../kselftest.h"
 #include "vdpa_util.h"
 
-#define ROUNDS	3
 #define PAGE	4096UL
 #define HUGE	(2UL << 20)
 #define MIB	0x100000UL
@@ -37,6 +36,14 @@
 
 /* The memory behind "alias": mapped over and over until the size is there */
 #define ALIAS_SIZE (64 * MIB)
+
+/* Rounds that count */
+static unsigned int rounds = 3;
+
+struct cost {
+	uint64_t min;
+	uint64_t max;
+};
 
 struct kind {
 	const char *name;
@@ -209,33 +216,33 @@ static int round_trip(struct vdpa_client *c, void *mem, size_t size,
 	return r ?: client_io(c, IO_TIMEOUT_MS);
 }
 
+static void account(struct cost *cost, uint64_t ns)
+{
+	cost->min = cost->max && cost->min < ns ? cost->min : ns;
+	cost->max = cost->max > ns ? cost->max : ns;
+}
+
 static void print(const char *label, const struct vdpa_parent *parent,
 		  const struct kind *kind, size_t size, const char *phase,
-		  const uint64_t *ns)
+		  const struct cost *cost)
 {
-	uint64_t min = ns[0], max = ns[0];
 	struct utsname uts;
-	unsigned int i;
-
-	for (i = 1; i < ROUNDS; i++) {
-		min = ns[i] < min ? ns[i] : min;
-		max = ns[i] > max ? ns[i] : max;
-	}
 
 	uname(&uts);
 	printf("map_perf kernel=%s modules=%s parent=%s memory=%s mib=%zu ",
 	       uts.release, label, parent->batch ? "set_map" : "dma_map",
 	       kind->name, size / MIB);
 	printf("phase=%s ns_min=%llu ns_max=%llu ns_per_page=%.1f\n", phase,
-	       (unsigned long long)min, (unsigned long long)max,
-	       (double)min / (size / PAGE));
+	       (unsigned long long)cost->min, (unsigned long long)cost->max,
+	       (double)cost->min / (size / PAGE));
 	fflush(stdout);
 }
 
 static int measure(const char *label, const struct vdpa_parent *parent,
 		   const struct kind *kind, size_t size)
 {
-	uint64_t map[ROUNDS + 1], unmap[ROUNDS + 1];
+	struct cost map = {}, unmap = {};
+	uint64_t map_ns, unmap_ns;
 	struct vdpa_client c = { .fd = -1 };
 	struct vdpa_dev dev;
 	const char *why = "";
@@ -256,11 +263,16 @@ static int measure(const char *label, const struct vdpa_parent *parent,
 		r = client_ack(&c, F_BASIC | (c.features & F_PERSIST));
 	if (!r)
 		r = client_map(&c) ?: client_start(&c);
-	for (i = 0; !r && i <= ROUNDS; i++)
-		r = round_trip(&c, mem, size, &map[i], &unmap[i]);
+	for (i = 0; !r && i <= rounds; i++) {
+		r = round_trip(&c, mem, size, &map_ns, &unmap_ns);
+		if (r || !i)
+			continue;
+		account(&map, map_ns);
+		account(&unmap, unmap_ns);
+	}
 	if (!r) {
-		print(label, parent, kind, size, "map", map + 1);
-		print(label, parent, kind, size, "unmap", unmap + 1);
+		print(label, parent, kind, size, "map", &map);
+		print(label, parent, kind, size, "unmap", &unmap);
 	} else {
 		printf("map_perf modules=%s parent=%s memory=%s mib=%zu error=%d\n",
 		       label, parent->batch ? "set_map" : "dma_map",
@@ -290,7 +302,7 @@ static int usage(const char *name)
 {
 	unsigned int i;
 
-	fprintf(stderr, "Usage: %s MODULES set_map|dma_map MEMORY MIB...\n"
+	fprintf(stderr, "Usage: %s [-r ROUNDS] MODULES set_map|dma_map MEMORY MIB...\n"
 		"  MODULES  what to call the kernel modules under test\n"
 		"  MEMORY   one of:", name);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -308,6 +320,11 @@ int main(int argc, char **argv)
 	const struct kind *kind;
 	int i, r = 0;
 
+	if (argc > 2 && !strcmp(argv[1], "-r")) {
+		rounds = atoi(argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
 	kind = argc > 4 ? find_kind(argv[3]) : NULL;
 	if (!kind)
 		return usage(argv[0]);
