@@ -26,6 +26,7 @@ demo: kernel
 bench: kernel
 	@harness/bench.sh
 	@harness/bench-mlx5.sh
+	@harness/profile.sh
 
 test series:
 	@harness/$@.sh

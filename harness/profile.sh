@@ -35,6 +35,6 @@ profile()
 	wait $! || die "profiling $side"
 }
 
-profile unpatched 4k 200 --unpatched
-profile ours 4k 500
+profile unpatched 4k 500 --unpatched
+profile ours 4k 2000
 profile ours thp 20000

@@ -1308,6 +1308,16 @@ int client_io(struct vdpa_client *c, int timeout_ms)
 	return client_io_blk(c, timeout_ms);
 }
 
+void client_work(struct vdpa_client *c)
+{
+	for (;;) {
+		if (given_no_burst)
+			pause();
+		else
+			client_io(c, IO_TIMEOUT_MS);
+	}
+}
+
 int client_burst(struct vdpa_client *c)
 {
 	struct virtio_blk_outhdr *hdr = (void *)c->page->ctrl;

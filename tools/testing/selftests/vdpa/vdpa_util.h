@@ -110,7 +110,8 @@ struct vdpa_client {
 
 /*
  * -d DEV: test this device. -n: it does not loop frames, sending must do.
- * -k: its reset has never dropped mappings. -b: client_burst() does nothing.
+ * -k: its reset has never dropped mappings. -b: client_burst() does nothing,
+ * and client_work() waits.
  */
 int vdpa_parse_args(int argc, char **argv);
 
@@ -174,6 +175,8 @@ int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 int client_io(struct vdpa_client *c, int timeout_ms);
 /* Fill the rings and do not wait */
 int client_burst(struct vdpa_client *c);
+/* Work until killed */
+_Noreturn void client_work(struct vdpa_client *c);
 /* Parts of the above: a buffer, a frame; until all of a ring is used */
 void client_post_buffer(struct vdpa_client *c, unsigned int slot);
 void client_post_frame(struct vdpa_client *c, unsigned int slot);
