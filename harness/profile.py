@@ -3,12 +3,13 @@
 """profile.py SOCKET SYMBOLS: samples of the program counter of a guest, by function
 
 SOCKET is QEMU's monitor (QMP). SYMBOLS becomes the guest's /proc/kallsyms while it
-runs; sampling begins when it is complete, that is when a last symbol of a module
-has come, and ends with the guest.
+runs; sampling begins when it is complete, and ends when something else is printed
+after it: QEMU can hang if it is asked for registers while it ends.
 """
 import bisect
 import collections
 import json
+import os
 import re
 import socket
 import sys
@@ -71,15 +72,13 @@ def main():
     symbols = wait_for_symbols(sys.argv[2])
     starts = [start for start, _ in symbols]
     count = collections.Counter()
-    try:
-        while True:
-            where = program_counter(monitor)
-            index = bisect.bisect(starts, where) - 1
-            if index >= 0 and where >> 63:
-                count[symbols[index][1]] += 1
-            time.sleep(0.002)
-    except (OSError, ValueError):
-        pass  # the guest has ended
+    size = os.stat(sys.argv[2]).st_size
+    while os.stat(sys.argv[2]).st_size == size:
+        where = program_counter(monitor)
+        index = bisect.bisect(starts, where) - 1
+        if index >= 0 and where >> 63:
+            count[symbols[index][1]] += 1
+        time.sleep(0.002)
     for name in IDLE:
         count.pop(name, None)
     total = sum(count.values())

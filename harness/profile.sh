@@ -25,7 +25,8 @@ profile()
 		--qemu "-qmp unix:$socket,server=on,wait=off" "$@" -- \
 		"$build/selftests/map_perf $side dma_map $memory 4 >/dev/null
 		cat /proc/kallsyms
-		$build/selftests/map_perf -r $rounds $side dma_map $memory 64" \
+		$build/selftests/map_perf -r $rounds $side dma_map $memory 64
+		sleep 2" \
 		>"$symbols" &
 	{
 		echo "$side modules, $memory: share of the samples in the kernel"

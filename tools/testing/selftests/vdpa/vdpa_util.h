@@ -176,7 +176,7 @@ int client_io(struct vdpa_client *c, int timeout_ms);
 /* Fill the rings and do not wait */
 int client_burst(struct vdpa_client *c);
 /* Work until killed */
-_Noreturn void client_work(struct vdpa_client *c);
+void client_work(struct vdpa_client *c);
 /* Parts of the above: a buffer, a frame; until all of a ring is used */
 void client_post_buffer(struct vdpa_client *c, unsigned int slot);
 void client_post_frame(struct vdpa_client *c, unsigned int slot);

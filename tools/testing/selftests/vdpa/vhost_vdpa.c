@@ -441,6 +441,7 @@ TEST_F(client, kill_takes_all_away)
 		    write(p[1], "x", 1) != 1)
 			_exit(1);
 		client_work(&c);
+		_exit(1);
 	}
 	close(p[1]);
 	ASSERT_EQ(1, read(p[0], &ready, 1));
