@@ -28,7 +28,7 @@ modules()
 
 	for unpatched in '' --unpatched; do
 		# shellcheck disable=SC2086
-		vm --flavour "$1" $unpatched 'set -e
+		vm --flavour "$1" --no-kmemleak $unpatched 'set -e
 			modprobe vdpa_sim_net
 			modprobe vhost_vdpa
 			vdpa dev add name check mgmtdev vdpasim_net
