@@ -1308,14 +1308,43 @@ int client_io(struct vdpa_client *c, int timeout_ms)
 	return client_io_blk(c, timeout_ms);
 }
 
-void client_work(struct vdpa_client *c)
+static void client_work(const struct vdpa_dev *dev, unsigned int asid, int ready)
 {
+	struct vdpa_client c;
+
+	if (client_open(&c, dev, asid) || client_ack(&c, c.features) ||
+	    client_map(&c) || client_start(&c) ||
+	    client_io(&c, IO_TIMEOUT_MS) || write(ready, "x", 1) != 1)
+		return;
 	for (;;) {
 		if (given_no_burst)
 			pause();
 		else
-			client_io(c, IO_TIMEOUT_MS);
+			client_io(&c, IO_TIMEOUT_MS);
 	}
+}
+
+pid_t client_fork(const struct vdpa_dev *dev, unsigned int asid)
+{
+	char ready;
+	pid_t pid;
+	int p[2];
+
+	if (pipe(p))
+		return -errno;
+	pid = fork();
+	if (!pid) {
+		client_work(dev, asid, p[1]);
+		_exit(1);
+	}
+	close(p[1]);
+	if (pid > 0 && read(p[0], &ready, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = -EIO;
+	}
+	close(p[0]);
+
+	return pid;
 }
 
 int client_burst(struct vdpa_client *c)

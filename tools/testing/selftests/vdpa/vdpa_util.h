@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Since v6.7; a test skips where it is not offered */
 #ifndef VHOST_BACKEND_F_IOTLB_PERSIST
@@ -111,7 +112,7 @@ struct vdpa_client {
 /*
  * -d DEV: test this device. -n: it does not loop frames, sending must do.
  * -k: its reset has never dropped mappings. -b: client_burst() does nothing,
- * and client_work() waits.
+ * and the process of client_fork() waits after its first request.
  */
 int vdpa_parse_args(int argc, char **argv);
 
@@ -175,8 +176,11 @@ int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 int client_io(struct vdpa_client *c, int timeout_ms);
 /* Fill the rings and do not wait */
 int client_burst(struct vdpa_client *c);
-/* Work until killed */
-void client_work(struct vdpa_client *c);
+/*
+ * A process that opens the device, maps, starts and works until it is killed.
+ * Returns its number once it works.
+ */
+pid_t client_fork(const struct vdpa_dev *dev, unsigned int asid);
 /* Parts of the above: a buffer, a frame; until all of a ring is used */
 void client_post_buffer(struct vdpa_client *c, unsigned int slot);
 void client_post_frame(struct vdpa_client *c, unsigned int slot);

@@ -190,26 +190,11 @@ TEST_F(vduse, close_gives_the_memory_back)
 
 TEST_F(vduse, kill_takes_all_away)
 {
-	struct vdpa_client c;
-	char ready;
 	pid_t pid;
-	int p[2];
 
 	client_close(&self->c);
-	ASSERT_EQ(0, pipe(p));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (client_open(&c, &self->dev, 0) || client_map(&c) ||
-		    client_start(&c) || client_io(&c, IO_TIMEOUT_MS) ||
-		    write(p[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			client_io(&c, IO_TIMEOUT_MS);
-	}
-	close(p[1]);
-	ASSERT_EQ(1, read(p[0], &ready, 1));
-	close(p[0]);
+	pid = client_fork(&self->dev, 0);
+	ASSERT_LT(0, pid);
 	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
@@ -355,25 +340,12 @@ TEST_F(vduse, next_daemon_serves_the_same_mappings)
 /* The exit of a client that cannot be killed any more, as it is dead already */
 TEST_F_TIMEOUT(vduse, exit_does_not_wait_for_ever, 3 * DEFAULT_S)
 {
-	struct vdpa_client c;
-	char ready;
 	pid_t pid;
-	int p[2], i;
+	int i;
 
 	client_close(&self->c);
-	ASSERT_EQ(0, pipe(p));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (client_open(&c, &self->dev, 0) || client_map(&c) ||
-		    write(p[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(p[1]);
-	ASSERT_EQ(1, read(p[0], &ready, 1));
-	close(p[0]);
+	pid = client_fork(&self->dev, 0);
+	ASSERT_LT(0, pid);
 	ASSERT_EQ(0, vduse_set_timeout(self->daemon, 0));
 	ASSERT_EQ(0, kill(self->daemon->pid, SIGSTOP));
 	ASSERT_EQ(0, kill(pid, SIGKILL));

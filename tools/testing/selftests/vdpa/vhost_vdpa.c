@@ -425,27 +425,11 @@ TEST_F(client, close_takes_all_away)
 
 TEST_F(client, kill_takes_all_away)
 {
-	struct vdpa_client c;
-	char ready;
 	pid_t pid;
-	int p[2];
 
 	client_close(&self->c);
-	ASSERT_EQ(0, pipe(p));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (client_open(&c, &self->dev, variant->asid) ||
-		    client_ack(&c, c.features) || client_map(&c) ||
-		    client_start(&c) || client_io(&c, IO_TIMEOUT_MS) ||
-		    write(p[1], "x", 1) != 1)
-			_exit(1);
-		client_work(&c);
-		_exit(1);
-	}
-	close(p[1]);
-	ASSERT_EQ(1, read(p[0], &ready, 1));
-	close(p[0]);
+	pid = client_fork(&self->dev, variant->asid);
+	ASSERT_LT(0, pid);
 	if (!self->dev.use_va)
 		EXPECT_LT(self->pins, pins_in_system());
 	ASSERT_EQ(0, kill(pid, SIGKILL));
