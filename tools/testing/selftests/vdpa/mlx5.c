@@ -495,6 +495,8 @@ TEST_F(mlx5, regions_too_far_apart_are_refused)
 	ASSERT_EQ(0, client_map(&self->c));
 	EXPECT_GT(0, client_map_at(&self->c, 0, BIT_ULL(62), self->far,
 				   getpagesize()));
+	EXPECT_GT(0, client_map_at(&self->c, 0, -getpagesize(), self->far,
+				   getpagesize()));
 	START();
 	EXPECT_IO();
 }

@@ -721,7 +721,7 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 	case MLX5_CMD_OP_DESTROY_MKEY:
 		if (TOO_SHORT(destroy_mkey_in))
 			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_MKEY, MLX5_GET(destroy_mkey_in, in, mkey_index), uid);
+		return mem_destroy_mkey(m, MLX5_GET(destroy_mkey_in, in, mkey_index), uid);
 	case MLX5_CMD_OP_DESTROY_CQ:
 		if (TOO_SHORT(destroy_cq_in))
 			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;

@@ -631,6 +631,7 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_file("violation", 0444, d, m, &mock_violation_fops);
 	debugfs_create_u64("total", 0444, d, &m->total);
 	debugfs_create_u64("violations", 0644, d, &m->violations);
+	debugfs_create_bool("check_pins", 0644, d, &m->check_pins);
 	debugfs_create_u64("faults", 0444, d, &m->faults);
 	debugfs_create_u64("bytes", 0444, d, &m->bytes);
 	debugfs_create_u64("frames", 0444, d, &m->frames);
@@ -708,6 +709,7 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	m->uar.index = MOCK_UAR;
 	m->uar.map = m->bar;
 	m->uar.mdev = &m->mdev;
+	m->check_pins = true;
 	m->link = true;
 	m->mtu = MOCK_MTU;
 	eth_random_addr(m->default_mac);

@@ -55,11 +55,16 @@ static u8 mem_check_klm(struct mock *m, struct fw_obj *o)
 	return 0;
 }
 
+/* How many pages an MTT key has; what it has more of entries is padding */
+static u64 mem_pages(const struct fw_mkey *k)
+{
+	return k->len ? ((k->start + k->len - 1) >> k->log_page) -
+			(k->start >> k->log_page) + 1 : 0;
+}
+
 static u8 mem_check_mtt(struct mock *m, struct fw_mkey *k)
 {
-	u64 page = BIT_ULL(k->log_page);
-	u64 need = k->len ? ((k->start + k->len - 1) >> k->log_page) -
-			    (k->start >> k->log_page) + 1 : 0;
+	u64 page = BIT_ULL(k->log_page), need = mem_pages(k);
 	u32 i;
 
 	if (k->log_page < MLX5_ADAPTER_PAGE_SHIFT || need > k->n) {
@@ -162,6 +167,38 @@ u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out)
 err_destroy:
 	fw_destroy(m, FW_MKEY, o->id, o->uid);
 	return status;
+}
+
+/*
+ * Whoever has a key made of a client's pages keeps them pinned for as long as
+ * the key is there, as the device reaches them until then.
+ */
+static void mem_check_pins(struct mock *m, struct fw_mkey *k)
+{
+	u64 pfn, last, n = mem_pages(k);
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		pfn = PHYS_PFN(be64_to_cpu(k->mtt[i]));
+		last = pfn + (BIT_ULL(k->log_page) >> PAGE_SHIFT) - 1;
+		for (; pfn <= last && pfn_valid(pfn); pfn++) {
+			if (page_maybe_dma_pinned(pfn_to_page(pfn)))
+				continue;
+			fw_violation(m, "key of %#llx bytes outlives a pin of its page %#llx",
+				     k->len, pfn);
+			return;
+		}
+	}
+}
+
+u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid)
+{
+	struct fw_obj *o = fw_find(m, FW_MKEY, id);
+
+	if (m->check_pins && o && o->mkey.mode == MLX5_MKC_ACCESS_MODE_MTT)
+		mem_check_pins(m, &o->mkey);
+
+	return fw_destroy(m, FW_MKEY, id, uid);
 }
 
 int mem_null_mkey(struct mock *m)

@@ -172,6 +172,7 @@ struct mock {
 
 	u32 commands[FW_OPCODES];
 	u64 total;
+	bool check_pins;
 	u64 violations;
 	char violation[160];
 	u64 faults;
@@ -200,6 +201,7 @@ extern const char * const fw_kind_name[FW_KINDS];
 
 /* mem.c */
 u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out);
+u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid);
 int mem_null_mkey(struct mock *m);
 int mem_access(struct mock *m, u32 key, u32 pd, u64 addr, void *buf, u32 len,
 	       bool write);
