@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Inside the guest of clients.sh: run programs that know nothing of the series.
-#   clients-guest.sh SELFTESTS CLIENT...
+#   clients-guest.sh SELFTESTS KERNEL CLIENT...
 # Each prints what it saw in lines that begin with its name: these must be the
 # same on any kernel. The rest of what a program says is for a human to look at.
 
-selftests=$1
-shift
+selftests=$1 image=$2
+shift 2
 ulimit -l unlimited
 
 pins()
@@ -118,6 +118,51 @@ testpmd()
 	grep -iE 'virtio_user.*fail|vhost.*fail' /tmp/testpmd | sed 's/^/testpmd: /'
 	echo 0 >/proc/sys/vm/nr_hugepages
 	vdpa dev del c0 && echo "testpmd: device deleted"
+}
+
+# Boots a guest of its own with $node as its network card, reboots it, and ends
+# when it has booted and done its work twice
+boot_qemu()
+{
+	local serial=/tmp/serial pid i
+
+	qemu-system-x86_64 -nodefaults -no-user-config -display none \
+		-machine q35 -accel tcg -cpu max -m 128M -kernel "$image" \
+		-append "console=ttyS0 quiet panic=-1 root=host rootfstype=9p ro
+rootflags=trans=virtio,version=9p2000.L,cache=loose init=${0%/*}/clients-qemu-init" \
+		-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
+		-device virtio-9p-pci,fsdev=root,mount_tag=host \
+		-netdev "vhost-vdpa,id=net,vhostdev=$node" \
+		-device "virtio-net-pci,netdev=net,iommu_platform=on,disable-legacy=on,romfile=" \
+		-serial file:$serial >/tmp/qemu 2>&1 &
+	pid=$!
+	for ((i = 0; i < 600; i++)); do
+		[ "$(grep -ac '^guest: reboots' $serial)" != 2 ] || break
+		[ -e /proc/$pid ] || break
+		sleep 1
+	done 2>/dev/null
+	kill $pid
+	wait $pid
+	echo "$client: ended with $?"
+	tr -d '\r' <$serial | grep -a '^guest: ' | sed "s/^/$client: /"
+	grep -v 'terminating on signal' /tmp/qemu | sed "s/^/$client: /"
+	tail -n 5 $serial
+	vdpa dev del c0 && echo "$client: device deleted"
+}
+
+qemu()
+{
+	sim_net && boot_qemu
+}
+
+qemu_mlx5()
+{
+	local pci
+
+	modprobe mlx5_mock && modprobe mlx5_vdpa || return
+	pci=$(basename /sys/bus/pci/drivers/mlx5_mock/0000:*)
+	vdpa dev add name c0 mgmtdev "pci/$pci" mac $mac &&
+		bind c0 vhost_vdpa && boot_qemu
 }
 
 modprobe -a vdpa_sim_net vhost_vdpa virtio_vdpa virtio_net virtio_blk

@@ -3,14 +3,15 @@
 # Programs that know nothing of the series, from Debian's packages, on our
 # modules and on the unpatched ones: they must see the same, and leave nothing.
 #
-# CLIENTS   which ones (iproute2 storage_daemon testpmd); the first is quick
+# CLIENTS   which ones (iproute2 storage_daemon testpmd qemu qemu_mlx5); the first is quick
 # FLAVOUR   of the kernel (fast)
 
 . "$(dirname "$0")/lib.sh"
 
-read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd}"
+read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd qemu qemu_mlx5}"
 flavour=${FLAVOUR:-fast}
 work=$build/clients
+image=$(obj_dir "$flavour")/arch/x86/boot/bzImage
 mkdir -p "$out" "$work"
 
 need vdpa:iproute2
@@ -36,8 +37,8 @@ for client in "${clients[@]}"; do
 		option=()
 		[ $kind = ours ] || option=(--unpatched)
 		step "$client, $kind"
-		"$top/harness/vm.sh" --flavour "$flavour" --timeout "${TIMEOUT:-900}" \
-			"${option[@]}" "$top/harness/clients-guest.sh $build/selftests $client" \
+		"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout "${TIMEOUT:-900}" "${option[@]}" -- \
+			"$top/harness/clients-guest.sh" "$build/selftests" "$image" "$client" \
 			>"$work/$client-$kind.out" 2>"$work/$client-$kind.err" || {
 			result FAIL "$client, $kind: $(tail -n 1 "$work/$client-$kind.err")"
 			continue
