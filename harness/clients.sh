@@ -23,6 +23,11 @@ case " ${clients[*]} " in *' testpmd '*)
 	need /usr/share/doc/librte-net-virtio23:librte-net-virtio23 ;;
 esac
 
+# The unpatched mlx5_vdpa describes QEMU's memory in pages that do not divide it,
+# which the model of its firmware refuses: there, QEMU has to see what it sees on
+# the unpatched vdpa_sim
+declare -A reference=([qemu_mlx5]=qemu)
+
 "$top/harness/build-selftests.sh" >/dev/null
 passed=0 failed=0
 result()
@@ -31,31 +36,38 @@ result()
 	case $1 in pass) passed=$((passed + 1)) ;; *) failed=$((failed + 1)) ;; esac
 }
 
-: >"$out/clients.txt"
-for client in "${clients[@]}"; do
-	for kind in ours unpatched; do
-		option=()
-		[ $kind = ours ] || option=(--unpatched)
-		step "$client, $kind"
-		"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout "${TIMEOUT:-900}" "${option[@]}" -- \
-			"$top/harness/clients-guest.sh" "$build/selftests" "$image" "$client" \
-			>"$work/$client-$kind.out" 2>"$work/$client-$kind.err" || {
-			result FAIL "$client, $kind: $(tail -n 1 "$work/$client-$kind.err")"
-			continue
-		}
-		grep "^$client: " "$work/$client-$kind.out" >"$work/$client-$kind" || true
-		if ! grep -q "^$client: 0 pages left pinned" "$work/$client-$kind"; then
-			result FAIL "$client, $kind: pages left pinned"
-		fi
-	done
-	if [ ! -s "$work/$client-ours" ] || [ ! -s "$work/$client-unpatched" ]; then
-		continue
+# run_client CLIENT KIND: what it says goes to CLIENT-KIND in the work folder
+run_client()
+{
+	local file=$work/$1-$2 option=()
+
+	[ "$2" = ours ] || option=(--unpatched)
+	step "$1, $2"
+	if ! "$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout "${TIMEOUT:-900}" \
+		"${option[@]}" -- \
+		"$top/harness/clients-guest.sh" "$build/selftests" "$image" "$1" \
+		>"$file.out" 2>"$file.err"; then
+		result FAIL "$1, $2: $(tail -n 1 "$file.err")"
+		return 1
 	fi
-	if diff "$work/$client-unpatched" "$work/$client-ours" >"$work/$client.diff"; then
-		result pass "$client: the same on both, nothing left pinned"
+	sed -n "s/^$1: //p" "$file.out" >"$file"
+	grep -q '^0 pages left pinned' "$file" || {
+		result FAIL "$1, $2: pages left pinned"
+		return 1
+	}
+}
+
+: >"$out/clients.txt"
+rm -f "$work"/*-unpatched
+for client in "${clients[@]}"; do
+	base=${reference[$client]:-$client}
+	[ -e "$work/$base-unpatched" ] || run_client "$base" unpatched || continue
+	run_client "$client" ours || continue
+	if diff "$work/$base-unpatched" "$work/$client-ours" >"$work/$client.diff"; then
+		result pass "$client: as $base on the unpatched modules, nothing left pinned"
 		sed "s/^/    /" "$work/$client-ours" >>"$out/clients.txt"
 	else
-		result FAIL "$client: not the same (< unpatched, > ours)"
+		result FAIL "$client: not as $base on the unpatched modules (<)"
 		cat "$work/$client.diff"
 	fi
 done

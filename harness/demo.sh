@@ -6,7 +6,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-need gnuplot:gnuplot-nox
+need gnuplot:gnuplot-nox vdpa:iproute2
 sizes='64 1024 4096'
 mem=7G
 if [ "$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)" -lt 8192 ]; then
@@ -15,8 +15,6 @@ if [ "$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)" -lt 8192
 fi
 
 "$top/harness/build-selftests.sh" >/dev/null
-demo=$build/selftests/persist_demo
-mlx5=$build/selftests/mlx5_bench
 mlx5_size=1024
 mkdir -p "$out"
 
@@ -25,13 +23,12 @@ mkdir -p "$out"
 run_demo()
 {
 	step "running with the $1 modules"
-	"$top/harness/vm.sh" --icount --mem "$mem" --mlx5 ${2:+"$2"} -- \
-		"modprobe vhost_vdpa max_iotlb_entries=65536 &&
-		modprobe vdpa_sim max_iotlb_entries=65536 &&
-		modprobe mlx5_mock &&
-		modprobe mlx5_vdpa max_iotlb_entries=65536 &&
-		$demo reach 64 && $demo cost $sizes && $demo handover 64 &&
-		$mlx5 reset $mlx5_size" \
+	# shellcheck disable=SC2086 # the sizes are several words
+	"$top/harness/vm.sh" --icount --mem "$mem" --mlx5 ${2:+"$2"} \
+		--append "vhost_vdpa.max_iotlb_entries=65536" \
+		--append "vdpa_sim.max_iotlb_entries=65536" \
+		--append "mlx5_vdpa.max_iotlb_entries=65536" -- \
+		"$top/harness/demo-guest.sh" "$build/selftests" $sizes $mlx5_size \
 		>"$out/demo.$1" || die "the demo, $1 (see $out/demo.$1)"
 }
 
@@ -67,15 +64,14 @@ both()
 	echo
 	row "$(base_key package) $(cat "$build/source/version" 2>/dev/null)" unpatched ours
 	echo "Map 64 MiB, start the device, reset it, start it again without mapping anything:"
-	both 'kernel offers IOTLB_PERSIST' yes_no reach offered
-	both 'pages pinned after the reset' value reach pinned
-	both 'device reaches them (a frame returns)' yes_no reach io
+	both 'kernel offers IOTLB_PERSIST' yes_no "client mib=64" offered
+	both 'device reaches them (a frame returns)' yes_no "client mib=64" reaches
 	echo "Guest instructions until the device works again after a reset:"
 	row '' 'unmap+reset+map' 'reset'
 	: >"$out/reset-cost.tsv"
 	for size in $sizes; do
-		unpatched=$(value unpatched "cost mib=$size" ns)
-		ours=$(value ours "cost mib=$size" ns)
+		unpatched=$(value unpatched "client mib=$size" ns)
+		ours=$(value ours "client mib=$size" ns)
 		printf '%s\t%s\t%s\n' "$size" "$unpatched" "$ours" >>"$out/reset-cost.tsv"
 		row "with $size MiB mapped" "$unpatched" "$ours"
 	done
@@ -83,7 +79,7 @@ both()
 	both 'guest instructions' value "restart n=$mlx5_size" ns
 	both 'firmware commands' value "restart n=$mlx5_size" commands
 	echo "Close the file with all of it mapped, bind virtio-vdpa, send a frame:"
-	both 'it returns' yes_no handover io
+	both 'it returns' yes_no handover returns
 } | tee "$out/demo.txt"
 
 gnuplot <<-EOF

@@ -4,14 +4,18 @@
  * reach it, nothing stays pinned that is not mapped, whatever fails leaves
  * everything as it was, and says why.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <linux/virtio_ids.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -103,8 +107,6 @@ do {									\
 		SKIP(return, "can't limit the device that -d names");	\
 	if (r)								\
 		SKIP(return, "%s", why);				\
-	/* The kernel's own opinion, where it has one: it warns */	\
-	write_file("/sys/module/vdpa_sim/parameters/check_pins", "Y");	\
 	self->pins = pins_in_system();					\
 	self->mem = shuffled_alloc(BULK);				\
 	r = self->mem ? open_client(&self->c, &self->dev) : -ENOMEM;	\
@@ -347,6 +349,68 @@ TEST_F_TIMEOUT(map, maps_64m_of_shuffled_pages, 120)
 	EXPECT_PINS(1);
 	EXPECT_IO();
 	munmap(mem, size);
+}
+
+/* More than can be mapped while anybody waits: few pages, over and over */
+static void map_1t(const struct vdpa_dev *dev)
+{
+	const unsigned long part = 64 * MIB, all = 1UL << 40;
+	int fd = memfd_create("map_path", MFD_CLOEXEC);
+	struct vdpa_client c;
+	unsigned long i;
+	char *mem;
+
+	mem = mmap(NULL, all, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED || ftruncate(fd, part))
+		return;
+	for (i = 0; i < all; i += part)
+		if (mmap(mem + i, part, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+			return;
+	if (!open_client(&c, dev))
+		client_map_at(&c, 0, IOVA, mem, all);
+}
+
+TEST_F(map, whoever_kills_a_client_does_not_wait_for_its_map)
+{
+	time_t start;
+	pid_t pid;
+
+	client_close(&self->c);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		map_1t(&self->dev);
+		_exit(1);
+	}
+	while (pins_in_system() < self->pins + BULK_PAGES)
+		ASSERT_EQ(0, waitpid(pid, NULL, WNOHANG));
+
+	start = time(NULL);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_GE(10, time(NULL) - start);
+}
+
+static void on_signal(int sig)
+{
+}
+
+TEST_F_TIMEOUT(map, other_signals_do_not_disturb, 120)
+{
+	const struct itimerval often = { { 0, 500 }, { 0, 500 } }, never = {};
+	const unsigned long size = 16 * MIB;
+	char *mem = shuffled_alloc(size);
+
+	ASSERT_NE(NULL, mem);
+	signal(SIGALRM, on_signal);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	EXPECT_EQ(0, map_at(IOVA, mem, size));
+	EXPECT_PINS(size / PAGE);
+	EXPECT_EQ(0, unmap_at(IOVA, size));
+	EXPECT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	signal(SIGALRM, SIG_DFL);
 }
 
 TEST_F(map, memlock_limit_is_exact)

@@ -264,8 +264,7 @@ static int measure(const char *label, const struct parent *parent,
 		fprintf(stderr, "map_perf: %s\n", why);
 		return r;
 	}
-	/* It takes instructions, too, for each page; elsewhere it is not there */
-	mlx5_mock_set("check_pins", 0);
+	vdpa_check_pins(false);
 
 	mem = kind->alloc(size);
 	r = !mem ? -ENOMEM : kind->huge && !is_huge(mem, size) ? -EMEDIUMTYPE :

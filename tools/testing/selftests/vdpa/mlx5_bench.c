@@ -203,8 +203,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", argv[0], why);
 		return 1;
 	}
-	/* It takes instructions, too, for each page */
-	mlx5_mock_set("check_pins", 0);
+	vdpa_check_pins(false);
 	for (i = 2; !r && i < argc; i++)
 		r = bench(&dev, strtoul(argv[i], NULL, 10));
 	vdpa_dev_put(&dev);

@@ -809,6 +809,7 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 	}
 	dev->keeps |= !!pci_address(parent);
 	dev->created = true;
+	vdpa_check_pins(true);
 	if (is_mlx5(parent))
 		mlx5_mock_set("violations", 0);
 
@@ -830,6 +831,12 @@ void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size)
 		       -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void vdpa_check_pins(bool on)
+{
+	write_file(SIM_PARAMETERS "check_pins", on ? "Y" : "N");
+	mlx5_mock_set("check_pins", on);
 }
 
 /* The mlx5 model */

@@ -124,6 +124,11 @@ int vdpa_parse_args(int argc, char **argv);
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		 const char **why);
 void vdpa_dev_put(struct vdpa_dev *dev);
+/*
+ * Whether the parent, if it can, looks out for pages that it has mapped and that
+ * are not pinned: from vdpa_dev_get() on. It takes time for each page.
+ */
+void vdpa_check_pins(bool on);
 /* Blocks while it is open */
 int vdpa_dev_del(const struct vdpa_dev *dev);
 /* Load what a device of this kind needs, into vdpa_sim the right parameter */
