@@ -8,6 +8,7 @@
 need gnuplot:gnuplot-nox
 "$top/harness/build-selftests.sh" >/dev/null
 bench=$build/selftests/mlx5_bench
+perf=$build/selftests/map_perf
 sizes='64 256 1024' regions='1 10 100 1000'
 mkdir -p "$out"
 
@@ -23,6 +24,11 @@ for side in unpatched ours; do
 		$bench reset $sizes && $bench plug $regions" \
 		>"$out/mlx5.$side" || die "the benchmark (see $out/mlx5.$side)"
 done
+
+step "mapping 4 GiB in single pages with ours"
+"$top/harness/vm.sh" --icount --mem 4G --mlx5 --timeout 900 -- \
+	"$perf ours mlx5 alias 4096" >"$out/mlx5.alias" ||
+	die "4 GiB in single pages (see $out/mlx5.alias)"
 
 # value SIDE WHAT N KEY: from "WHAT n=N ... KEY=value"
 value()
@@ -48,6 +54,8 @@ table()
 	table restart 'reset and restart, MiB mapped:' "$sizes"
 	table plug 'plug a page, regions there:' "$regions"
 	table unplug 'unplug a page, regions there:' "$regions"
+	sed -n 's/.* phase=\([a-z]*\) .*ns_per_page=/\1 4 GiB in single pages, instructions a page: /p' \
+		"$out/mlx5.alias"
 } | tee "$out/mlx5.txt"
 
 : >"$out/mlx5-plug.tsv"

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Inside the guest of clients.sh: run programs that know nothing of the series.
-#   clients-guest.sh SELFTESTS KERNEL CLIENT...
+#   clients-guest.sh SELFTESTS KERNEL MODULES CLIENT...
+# A client that boots a guest of its own uses the kernel with the modules.
 # Each prints what it saw in lines that begin with its name: these must be the
 # same on any kernel. The rest of what a program says is for a human to look at.
 
-selftests=$1 image=$2
-shift 2
+selftests=$1 image=$2 modules=$3
+shift 3
 ulimit -l unlimited
 
 pins()
@@ -97,18 +98,32 @@ storage_daemon()
 	echo "storage_daemon: ended with $?"
 }
 
+# Say what testpmd is to do until it has received twice what it has sent first
+until_frames_return()
+{
+	local i
+
+	for ((i = 0; i < 60; i++)); do
+		echo "show port stats 0"
+		sleep 2
+		awk '/RX-packets:.*RX-missed/ { n = $2 } END { exit n < 64 }' /tmp/testpmd &&
+			break
+	done
+}
+
 testpmd()
 {
 	sim_net || return
 	echo 64 >/proc/sys/vm/nr_hugepages
+	: >/tmp/testpmd
 	{
-		# tx_first: bursts that the device returns, to be sent again
+		# tx_first: a burst that the device returns, to be sent again
 		printf 'start tx_first\n'
-		sleep 10
-		printf 'stop\nshow port stats 0\nport stop 0\nport start 0\nstart tx_first\n'
-		sleep 10
-		printf 'stop\nshow port stats 0\nport stop 0\nquit\n'
-	} | timeout 120 dpdk-testpmd -l 0,1 --no-pci --in-memory --iova-mode=va --no-telemetry \
+		until_frames_return
+		printf 'stop\nport stop 0\nport start 0\nclear port stats 0\nstart tx_first\n'
+		until_frames_return
+		printf 'stop\nport stop 0\nquit\n'
+	} | timeout 200 dpdk-testpmd -l 0,1 --no-pci --in-memory --iova-mode=va --no-telemetry \
 		-m 96 -d librte_net_virtio.so -d librte_mempool_ring.so \
 		--vdev "net_virtio_user0,path=$node,mac=$mac" -- \
 		-i --total-num-mbufs=2048 --eth-peer=0,$mac >/tmp/testpmd 2>&1
@@ -131,6 +146,7 @@ boot_qemu()
 {
 	local serial=/tmp/serial pid i
 
+	mount --bind "$modules" /lib/modules
 	qemu-system-x86_64 -nodefaults -no-user-config -display none \
 		-machine q35 -accel tcg -cpu max -m 128M -kernel "$image" \
 		-append "console=ttyS0 quiet panic=-1 root=host rootfstype=9p ro

@@ -11,7 +11,9 @@
 read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd qemu qemu_mlx5}"
 flavour=${FLAVOUR:-fast}
 work=$build/clients
-image=$(obj_dir "$flavour")/arch/x86/boot/bzImage
+# Of the machine that QEMU boots inside the machine
+inner=$(obj_dir fast)/arch/x86/boot/bzImage
+[ -e "$inner" ] || die "there is no fast kernel: make kernel first"
 mkdir -p "$out" "$work"
 
 need vdpa:iproute2
@@ -32,7 +34,7 @@ declare -A reference=([qemu_mlx5]=qemu)
 passed=0 failed=0
 result()
 {
-	echo "$1: $2" | tee -a "$out/clients.txt"
+	echo "$1: $2" | tee -a "$out/clients-$flavour.txt"
 	case $1 in pass) passed=$((passed + 1)) ;; *) failed=$((failed + 1)) ;; esac
 }
 
@@ -45,7 +47,8 @@ run_client()
 	step "$1, $2"
 	if ! "$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout "${TIMEOUT:-900}" \
 		"${option[@]}" -- \
-		"$top/harness/clients-guest.sh" "$build/selftests" "$image" "$1" \
+		"$top/harness/clients-guest.sh" "$build/selftests" \
+		"$inner" "$build/mods/fast/lib/modules" "$1" \
 		>"$file.out" 2>"$file.err"; then
 		result FAIL "$1, $2: $(tail -n 1 "$file.err")"
 		return 1
@@ -57,7 +60,7 @@ run_client()
 	}
 }
 
-: >"$out/clients.txt"
+: >"$out/clients-$flavour.txt"
 rm -f "$work"/*-unpatched
 for client in "${clients[@]}"; do
 	base=${reference[$client]:-$client}
@@ -65,7 +68,7 @@ for client in "${clients[@]}"; do
 	run_client "$client" ours || continue
 	if diff "$work/$base-unpatched" "$work/$client-ours" >"$work/$client.diff"; then
 		result pass "$client: as $base on the unpatched modules, nothing left pinned"
-		sed "s/^/    /" "$work/$client-ours" >>"$out/clients.txt"
+		sed "s/^/    /" "$work/$client-ours" >>"$out/clients-$flavour.txt"
 	else
 		result FAIL "$client: not as $base on the unpatched modules (<)"
 		cat "$work/$client.diff"

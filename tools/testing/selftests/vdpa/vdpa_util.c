@@ -161,13 +161,19 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
 }
 
-long pins_in_system(void)
+long pins_ever(void)
 {
 	if (write_file("/proc/sys/vm/stat_refresh", "1"))
 		return -1;
 
-	return read_key("/proc/vmstat", "nr_foll_pin_acquired ") -
-	       read_key("/proc/vmstat", "nr_foll_pin_released ");
+	return read_key("/proc/vmstat", "nr_foll_pin_acquired ");
+}
+
+long pins_in_system(void)
+{
+	long n = pins_ever();
+
+	return n < 0 ? n : n - read_key("/proc/vmstat", "nr_foll_pin_released ");
 }
 
 long pins_of_process(void)

@@ -213,6 +213,8 @@ long vdpa_violations(void);
 
 /* Pages that are pinned in the whole system, and by the caller's memory */
 long pins_in_system(void);
+/* ... and those that were pinned since boot, unpinned since or not */
+long pins_ever(void);
 long pins_of_process(void);
 /* Physical address of what is at @addr, which must be in memory; 0 if unknown */
 uint64_t phys_addr(const void *addr);
