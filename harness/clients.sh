@@ -10,7 +10,7 @@
 
 read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd qemu qemu_mlx5}"
 flavour=${FLAVOUR:-fast}
-work=$build/clients
+work=$build/clients-$flavour
 # Of the machine that QEMU boots inside the machine
 inner=$(obj_dir fast)/arch/x86/boot/bzImage
 [ -e "$inner" ] || die "there is no fast kernel: make kernel first"

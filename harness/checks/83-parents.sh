@@ -18,7 +18,30 @@ platform_iommu()
 	grep -q '^ok .*persist_1000_resets_under_traffic' "$log/check/iommu.tap"
 }
 
+# Firmware that does not let the kernel own what is on user context 0
+old_firmware()
+{
+	local tap=$log/check/old-firmware.tap
+
+	"$top/harness/vm.sh" --timeout 300 --mlx5 --append mlx5_mock.umem_uid_0=0 -- \
+		"$build/selftests/vhost_vdpa" | tee "$tap"
+	grep -q '^ok .*net_mlx5.persist_1000_resets_under_traffic' "$tap"
+}
+
+# As many ranges as pages, in use and across a reset; it says "error" if it fails
+single_pages()
+{
+	local kind commands=''
+
+	for kind in dma_map set_map mlx5; do
+		commands+="$build/selftests/map_perf -r 1 ours $kind alias 4096 && "
+	done
+	"$top/harness/vm.sh" --timeout 300 --mem 4G --mlx5 -- "${commands}echo all"
+}
+
 check "parents: mappings persist on a platform IOMMU (vp_vdpa)" platform_iommu
+check "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
+check "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 check "parents: whoever follows whom finds a device that works" \
 	env FLAVOUR=debug ROUNDS=1 SIDES=ours "$top/harness/matrix.sh"
 check "clients: iproute2 sees no difference" \
