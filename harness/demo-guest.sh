@@ -24,14 +24,14 @@ client()
 # Send a frame to the device's own address: does it come back?
 frame_returns()
 {
-	local interface i
+	local interface
 
 	interface=$(ls /sys/bus/vdpa/devices/d0/virtio*/net)
 	ip link set "$interface" up
 	ip addr add 10.0.0.1/24 dev "$interface"
 	ip neigh add 10.0.0.2 dev "$interface" lladdr $mac
 	echo frame >/dev/udp/10.0.0.2/9
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		[ "$(cat "/sys/class/net/$interface/statistics/rx_packets")" = 0 ] || {
 			echo yes
 			return

@@ -35,10 +35,9 @@ enum { RX, TX, QUEUES };
 static int fd, kick[QUEUES];
 static bool persist;
 static size_t size;
-static struct {					/* then anything */
-	_Alignas(64) char ring[2048];
-	char header[12], frame[64];
-} *memory;
+static struct {					/* 16 * n bytes: descriptors are aligned */
+	char ring[2048], header[12], frame[68];
+} *memory;					/* two of them, then anything */
 static struct vring ring[QUEUES];
 
 #define IOCTL(request, arg) \
