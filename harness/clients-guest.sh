@@ -4,7 +4,8 @@
 #   clients-guest.sh SELFTESTS KERNEL MODULES CLIENT...
 # A client that boots a guest of its own uses the kernel with the modules.
 # Each prints what it saw in lines that begin with its name: these must be the
-# same on any kernel. The rest of what a program says is for a human to look at.
+# same on any kernel, and FAILED is the same on none. The rest of what a program
+# says is for a human to look at.
 
 selftests=$1 image=$2 modules=$3
 shift 3
@@ -131,7 +132,10 @@ testpmd()
 	# The burst of 32 comes back, is forwarded, and comes back again
 	awk '/Forward statistics for port/ { port = 1 }
 		port && /RX-packets:/ {
-			print "testpmd: " ($2 < 64 ? $2 " frames come back" : "frames come back, over and over")
+			if ($2 < 64)
+				print "testpmd: FAILED:", $2, "frames come back"
+			else
+				print "testpmd: frames come back, over and over"
 			port = 0
 		}' /tmp/testpmd
 	grep -E '^Port 0 is closed' /tmp/testpmd | sed 's/^/testpmd: /'
@@ -162,6 +166,7 @@ rootflags=trans=virtio,version=9p2000.L,cache=loose init=${0%/*}/clients-qemu-in
 		[ -e /proc/$pid ] || break
 		sleep 1
 	done 2>/dev/null
+	[ $i != 600 ] || echo "$client: FAILED: it did not reboot twice"
 	kill $pid
 	wait $pid
 	echo "$client: ended with $?"

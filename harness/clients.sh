@@ -54,6 +54,10 @@ run_client()
 		return 1
 	fi
 	sed -n "s/^$1: //p" "$file.out" >"$file"
+	if grep -q FAILED "$file"; then
+		result FAIL "$1, $2: $(grep -m 1 FAILED "$file")"
+		return 1
+	fi
 	grep -q '^0 pages left pinned' "$file" || {
 		result FAIL "$1, $2: pages left pinned"
 		return 1

@@ -4,6 +4,7 @@
 # virtio-vdpa finds after it.
 #   demo-guest.sh SELFTESTS SIZE... MLX5_SIZE
 
+set -o pipefail
 selftests=$1
 shift
 mac=52:54:00:12:34:56

@@ -552,6 +552,11 @@ TEST_F(map, invalidate_of_0_at_0_is_of_everything)
 	ASSERT_EQ(0, map_at(-PAGE, self->mem, PAGE));
 	EXPECT_EQ(0, unmap_at(0, 0));
 	EXPECT_PINS(0);
+
+	START();
+	EXPECT_EQ(0, unmap_at(0, 0));
+	EXPECT_PINS(0);
+	EXPECT_NO_IO();
 }
 
 /* It takes away what is contiguous as a whole; how much that is can't be said */
