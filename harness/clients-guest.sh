@@ -36,22 +36,53 @@ bind()	# DEVICE DRIVER
 	node=/dev/$(basename "$path"/vhost-vdpa-*)
 }
 
+# did WHAT COMMAND...: run it, and say whether it did
+did()
+{
+	local what=$1
+
+	shift
+	"$@" || what="FAILED: $what"
+	echo "$client: $what"
+}
+
 iproute2()
 {
 	local i
 
 	for i in 1 2 3; do
-		vdpa dev add name c$i mgmtdev vdpasim_net mac $mac mtu 1400 &&
-			echo "iproute2: added c$i"
+		did "added c$i" vdpa dev add name c$i mgmtdev vdpasim_net mac $mac mtu 1400
 	done
 	vdpa mgmtdev show | sed 's/^/iproute2: /'
 	vdpa -j dev show | sed 's/^/iproute2: /'
 	vdpa -j dev config show c2 | sed 's/^/iproute2: /'
 	vdpa dev vstats show c2 qidx 0 2>&1 | sed 's/^/iproute2: /'
 	for i in 1 2 3; do
-		vdpa dev del c$i && echo "iproute2: deleted c$i"
+		did "deleted c$i" vdpa dev del c$i
 	done
 	vdpa dev del c1 2>&1 | sed 's/^/iproute2: again: /'
+}
+
+# One MiB to part PART of DISK: does it come back, and is it in the file?
+write_and_read()
+{
+	local disk=$1 part=$2 i
+
+	for ((i = 0; i < 50; i++)); do
+		[ ! -b /dev/vda ] || break
+		sleep 0.1
+	done
+	head -c 1M /dev/urandom >/tmp/data
+	dd if=/tmp/data of=/dev/vda bs=64K seek=$((part * 16)) oflag=direct 2>/dev/null &&
+		dd if=/dev/vda bs=64K skip=$((part * 16)) count=16 iflag=direct \
+			2>/dev/null | cmp - /tmp/data &&
+		cmp -n 1048576 -i $((part << 20)):0 "$disk" /tmp/data
+}
+
+# Its library aborts if it is reset with requests in flight
+vhost_selftest()
+{
+	"$selftests/vhost_vdpa" -d "$node" -b >/tmp/vhost 2>/dev/null
 }
 
 storage_daemon()
@@ -70,30 +101,19 @@ storage_daemon()
 		sleep 0.1
 	done
 	sleep 1
-	vdpa dev add name c0 mgmtdev vduse && echo "storage_daemon: added"
+	did "added" vdpa dev add name c0 mgmtdev vduse
 
 	for part in 0 1; do
 		bind c0 virtio_vdpa
-		for ((i = 0; i < 50; i++)); do
-			[ ! -b /dev/vda ] || break
-			sleep 0.1
-		done
-		head -c 1M /dev/urandom >/tmp/data
-		dd if=/tmp/data of=/dev/vda bs=64K seek=$((part * 16)) oflag=direct 2>/dev/null &&
-			dd if=/dev/vda bs=64K skip=$((part * 16)) count=16 iflag=direct \
-				2>/dev/null | cmp - /tmp/data &&
-			cmp -n 1048576 -i $((part << 20)):0 $disk /tmp/data &&
-			echo "storage_daemon: virtio-vdpa moved 1 MiB, and it is in the file"
+		did "virtio-vdpa moved 1 MiB, and it is in the file" write_and_read $disk $part
 		bind c0 vhost_vdpa
-		# Its library aborts if it is reset with requests in flight
-		"$selftests/vhost_vdpa" -d "$node" -b >/tmp/vhost 2>/dev/null &&
-			echo "storage_daemon: vhost-vdpa passed the selftest"
+		did "vhost-vdpa passed the selftest" vhost_selftest
 		grep -E '^# Totals|^not ok|Expected' /tmp/vhost
 	done
 	echo "left: $(readlink /proc/$pid/fd/* | grep -c 'memfd\|/dev/zero') files of clients"
 	echo "left: $(grep -c '/dev/zero\|memfd' /proc/$pid/maps) maps of clients"
 
-	vdpa dev del c0 && echo "storage_daemon: deleted"
+	did "deleted" vdpa dev del c0
 	kill $pid
 	wait $pid
 	echo "storage_daemon: ended with $?"
@@ -137,11 +157,13 @@ testpmd()
 			else
 				print "testpmd: frames come back, over and over"
 			port = 0
-		}' /tmp/testpmd
+			runs++
+		}
+		END { if (runs != 2) print "testpmd: FAILED: it did not start twice" }' /tmp/testpmd
 	grep -E '^Port 0 is closed' /tmp/testpmd | sed 's/^/testpmd: /'
 	grep -iE 'virtio_user.*fail|vhost.*fail' /tmp/testpmd | sed 's/^/testpmd: /'
 	echo 0 >/proc/sys/vm/nr_hugepages
-	vdpa dev del c0 && echo "testpmd: device deleted"
+	did "device deleted" vdpa dev del c0
 }
 
 # Boots a guest of its own with $node as its network card, reboots it, and ends
@@ -175,7 +197,7 @@ rootflags=trans=virtio,version=9p2000.L,cache=loose init=${0%/*}/clients-qemu-in
 	grep -v 'terminating on signal\|VQ 2 ring restore failed' /tmp/qemu |
 		sed "s/^/$client: /"
 	tail -n 5 $serial
-	vdpa dev del c0 && echo "$client: device deleted"
+	did "device deleted" vdpa dev del c0
 }
 
 qemu()
@@ -197,6 +219,6 @@ modprobe -a vdpa_sim_net vhost_vdpa virtio_vdpa virtio_net virtio_blk
 before=$(pins)
 for client; do
 	echo "== $client"
-	$client
+	$client || echo "$client: FAILED: it has no device"
 	echo "$client: $(($(pins) - before)) pages left pinned"
 done

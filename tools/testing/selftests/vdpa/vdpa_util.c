@@ -1000,8 +1000,10 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 	int i, r;
 
 	memset(c, 0, sizeof(*c));
-	for (i = 0; i < CLIENT_RINGS; i++)
+	for (i = 0; i < CLIENT_RINGS; i++) {
 		c->kick[i] = -1;
+		c->call[i] = -1;
+	}
 	c->asid = asid;
 	c->fd = open(dev->path, O_RDWR | O_CLOEXEC);
 	if (c->fd < 0)
@@ -1021,9 +1023,12 @@ void client_close(struct vdpa_client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
-	for (i = 0; i < CLIENT_RINGS; i++)
+	for (i = 0; i < CLIENT_RINGS; i++) {
 		if (c->kick[i] >= 0)
 			close(c->kick[i]);
+		if (c->call[i] >= 0)
+			close(c->call[i]);
+	}
 	if (c->page)
 		munmap(c->page, sizeof(*c->page));
 	c->page = NULL;
@@ -1091,6 +1096,7 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 	struct vhost_vring_state base = { .index = i, .num = c->base[i] };
 	struct vhost_vring_state enable = { .index = i, .num = 1 };
 	struct vhost_vring_file kick = { .index = i, .fd = c->kick[i] };
+	struct vhost_vring_file call = { .index = i, .fd = c->call[i] };
 	struct vhost_vring_addr addr = {
 		.index = i,
 		.desc_user_addr = ring,
@@ -1102,6 +1108,7 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 	    ioctl(c->fd, VHOST_SET_VRING_BASE, &base) ||
 	    ioctl(c->fd, VHOST_SET_VRING_ADDR, &addr) ||
 	    ioctl(c->fd, VHOST_SET_VRING_KICK, &kick) ||
+	    (call.fd >= 0 && ioctl(c->fd, VHOST_SET_VRING_CALL, &call)) ||
 	    ioctl(c->fd, VHOST_VDPA_SET_VRING_ENABLE, &enable))
 		return -errno;
 
@@ -1214,6 +1221,37 @@ int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms)
 			return -ETIMEDOUT;
 		usleep(200);
 	}
+
+	return 0;
+}
+
+int client_want_calls(struct vdpa_client *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->nvqs; i++) {
+		c->call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (c->call[i] < 0)
+			return -errno;
+	}
+
+	return 0;
+}
+
+int client_wait_call(struct vdpa_client *c, int timeout_ms)
+{
+	struct pollfd p[CLIENT_RINGS];
+	eventfd_t n;
+	int i, r;
+
+	for (i = 0; i < CLIENT_RINGS; i++)
+		p[i] = (struct pollfd) { .fd = c->call[i], .events = POLLIN };
+	r = poll(p, CLIENT_RINGS, timeout_ms);
+	if (r <= 0)
+		return r ? -errno : -ETIMEDOUT;
+	for (i = 0; i < CLIENT_RINGS; i++)
+		if (p[i].revents)
+			eventfd_read(p[i].fd, &n);
 
 	return 0;
 }

@@ -103,6 +103,7 @@ struct vdpa_client {
 	uint64_t iova;		/* where the device finds the page */
 	struct client_page *page;
 	int kick[CLIENT_RINGS];
+	int call[CLIENT_RINGS];
 	uint8_t mac[6];
 	uint8_t seed;		/* makes each request different */
 	uint16_t base[CLIENT_RINGS];
@@ -191,6 +192,10 @@ void client_post_buffer(struct vdpa_client *c, unsigned int slot);
 void client_post_frame(struct vdpa_client *c, unsigned int slot);
 int client_kick(struct vdpa_client *c, unsigned int ring);
 int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms);
+/* From its next start on, have the device say that it has used something ... */
+int client_want_calls(struct vdpa_client *c);
+/* ... and wait until it does so for any ring. -ETIMEDOUT: it does not */
+int client_wait_call(struct vdpa_client *c, int timeout_ms);
 /* Set the MAC address of a network device through its control virtqueue */
 int client_ctrl(struct vdpa_client *c, int timeout_ms);
 

@@ -314,6 +314,27 @@ TEST_F(client, compat_unmap_reset_remap)
 	}
 }
 
+TEST_F(client, signals_after_each_reset)
+{
+	int i;
+
+	ACK_COMPAT();
+	ASSERT_EQ(0, client_want_calls(&self->c));
+	for (i = 0; i < 10; i++) {
+		MAP_ALL();
+		START();
+		EXPECT_IO();
+		ASSERT_EQ(0, client_wait_call(&self->c, IO_TIMEOUT_MS)) {
+			TH_LOG("after %d resets", i);
+		}
+		UNMAP_ALL();
+		ASSERT_EQ(0, client_reset(&self->c));
+		/* What was on its way is not of the next start */
+		while (!client_wait_call(&self->c, 0))
+			;
+	}
+}
+
 TEST_F(client, silent_client_is_compat)
 {
 	COMPAT_RESET_DROPS();
