@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/virtio_ids.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -422,6 +423,71 @@ TEST_F(map, memlock_limit_is_exact)
 	ASSERT_EQ(0, unmap_at(IOVA, 100 * PAGE));
 	EXPECT_EQ(0, map_at(2 * IOVA, self->mem, 100 * PAGE));
 	EXPECT_PINS(101);
+}
+
+/* Somebody who maps as soon as somebody else does */
+struct racer {
+	struct vdpa_client *c;
+	pthread_barrier_t *go;
+	void *mem;
+	uint64_t size;
+	int result;
+};
+
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+
+	pthread_barrier_wait(r->go);
+	r->result = client_map_at(r->c, 0, IOVA, r->mem, r->size);
+
+	return NULL;
+}
+
+/* With a device for each, and room for one of them */
+static void race_each_other(struct racer *a, struct racer *b)
+{
+	pthread_barrier_t go;
+	pthread_t thread;
+
+	pthread_barrier_init(&go, NULL, 2);
+	a->go = &go;
+	b->go = &go;
+	if (pthread_create(&thread, NULL, race, a))
+		return;
+	race(b);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&go);
+}
+
+TEST_F(map, memlock_limit_is_that_of_all_devices)
+{
+	const uint64_t size = BULK / 2 + PAGE;
+	struct vdpa_client second;
+	struct vdpa_dev dev;
+	struct racer a = { .c = &self->c, .mem = self->mem, .size = size };
+	struct racer b = { .c = &second, .mem = self->mem, .size = size };
+	bool one_has_it = true;
+	int i;
+
+	if (vdpa_dev_get_second(&dev, &variant->parent))
+		SKIP(return, "not for this parent: it has no second device");
+	ASSERT_EQ(0, open_client(&second, &dev));
+	ASSERT_EQ(0, limit_memlock(BULK_PAGES));
+
+	for (i = 0; i < 100 && one_has_it; i++) {
+		race_each_other(&a, &b);
+		one_has_it = a.result + b.result == -ENOMEM;
+		client_unmap_at(a.c, 0, IOVA, size);
+		client_unmap_at(b.c, 0, IOVA, size);
+		EXPECT_PINS(0);
+	}
+	EXPECT_TRUE(one_has_it) {
+		TH_LOG("round %d: %d and %d", i, a.result, b.result);
+	}
+
+	client_close(&second);
+	vdpa_dev_put(&dev);
 }
 
 /* What is removed stays pinned until the end: not at the client's expense */

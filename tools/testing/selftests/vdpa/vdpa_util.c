@@ -822,6 +822,27 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 	return 0;
 }
 
+int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent)
+{
+	int r;
+
+	memset(dev, 0, sizeof(*dev));
+	dev->nas = parent->nas;
+	snprintf(dev->name, sizeof(dev->name), DEV_NAME "-2");
+	r = given_path ? -ENODEV : vdpa_dev_add(dev->name, parent);
+	if (r)
+		return r;
+
+	dev->created = true;
+	r = vdpa_bind(dev, "vhost_vdpa");
+	if (!r)
+		r = vdpa_dev_find_path(dev);
+	if (r)
+		vdpa_dev_put(dev);
+
+	return r;
+}
+
 void vdpa_dev_put(struct vdpa_dev *dev)
 {
 	if (dev->created)
