@@ -132,13 +132,11 @@ done
 			n = split(sides, side, " ")
 			printf "%-22s", ""
 			for (i = 1; i <= n; i++)
-				printf "%-22s", side[i]
-			print ""
+				printf(i < n ? "%-22s" : "%s\n", side[i])
 			for (r = 1; r <= rows; r++) {
 				printf "%-22s", order[r]
-				for (i = 4; i < 4 + n; i++)
-					printf "%-22s", line[order[r], i]
-				print ""
+				for (i = 1; i <= n; i++)
+					printf(i < n ? "%-22s" : "%s\n", line[order[r], i + 3])
 			}
 		}' "$work/table"
 	echo 'Groups: vhost -> virtio, virtio -> vhost, vhost -> vhost of another process,'
