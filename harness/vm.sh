@@ -70,9 +70,12 @@ if [ ! -e "$image" ] || [ ! -e "$modules" ]; then
 	die "there is no $flavour kernel: make kernel first"
 fi
 
-# What belongs to a run, kept for the last twenty
+# What belongs to a run, kept for the last fifty. Another run may be doing the same
 mkdir -p "$log/vm"
-find "$log/vm" -mindepth 1 -maxdepth 1 | sort -r | tail -n +20 | xargs -r rm -rf
+runs=("$log"/vm/*)
+for ((i = 0; i < ${#runs[@]} - 50; i++)); do
+	rm -rf "${runs[i]}"
+done
 run=$log/vm/$(date +%Y%m%d-%H%M%S)-$$
 mkdir "$run"
 console=$run/console
