@@ -4,18 +4,24 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
-# vhost_vdpa on virtio devices behind an IOMMU, which leaves translation to it
+# vhost_vdpa on virtio devices behind an IOMMU, which leaves translation to it.
+# The network takes frames and returns none.
 platform_iommu()
 {
-	local disk=$log/check/disk
+	local disk=$log/check/disk tap=$log/check/iommu.tap kind
+	local virtio=iommu_platform=on,disable-legacy=on
 
 	truncate -s 16M "$disk"
 	"$top/harness/vm.sh" --flavour debug --timeout 600 --iommu \
 		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
-		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9" \
-		-- "$tree/tools/testing/selftests/vdpa/vp_vdpa.sh" 0000:00:09.0 \
-		-- "$build/selftests/vhost_vdpa" -k -d | tee "$log/check/iommu.tap"
-	grep -q '^ok .*persist_1000_resets_under_traffic' "$log/check/iommu.tap"
+		--qemu "-device virtio-blk-pci,drive=d0,$virtio,addr=9" \
+		--qemu "-netdev user,id=n0,restrict=on" \
+		--qemu "-device virtio-net-pci,netdev=n0,$virtio,romfile=,addr=a" \
+		-- "$tree/tools/testing/selftests/vdpa/vp_vdpa.sh" 0000:00:09.0 0000:00:0a.0 \
+		-- "$build/selftests/vhost_vdpa" -k -n -d | tee "$tap"
+	for kind in blk net; do
+		grep -q "^ok .*client.${kind}_set_map.persist_1000_resets_under_traffic" "$tap"
+	done
 }
 
 # Firmware that does not let the kernel own what is on user context 0
@@ -39,7 +45,7 @@ single_pages()
 	"$top/harness/vm.sh" --timeout 300 --mem 4G --mlx5 -- "${commands}echo all"
 }
 
-check "parents: mappings persist on a platform IOMMU (vp_vdpa)" platform_iommu
+check "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 check "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 check "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 check "parents: whoever follows whom finds a device that works" \

@@ -744,8 +744,8 @@ static int vdpa_dev_get_given(struct vdpa_dev *dev,
 	dev->keeps = given_keeps || dev->use_va;
 
 	/* How it is told its mappings is not to be seen: run only once */
-	return id == parent->device_id && parent->batch && !is_vduse(parent) ?
-	       0 : -ENODEV;
+	return id == parent->device_id && parent->batch && !is_vduse(parent) &&
+	       !is_mlx5(parent) ? 0 : -ENODEV;
 }
 
 /* The process is part of the device: it is there before and after it */
