@@ -41,6 +41,26 @@ crash()
 	echo "modprobe lkdtm; echo $1 >/sys/kernel/debug/provoke-crash/DIRECT; sleep 1"
 }
 
+# A QEMU whose kernel ends with a breakpoint so many times, and then is the real one
+breakpoints()
+{
+	local path=$log/check/breakpoints left=$log/check/breakpoints-left
+
+	mkdir -p "$path"
+	echo "$1" >"$left"
+	cat >"$path/qemu-system-x86_64" <<-EOF
+		#!/bin/bash
+		read -r left <"$left"
+		echo \$((left - 1)) >"$left"
+		[ \$left != 0 ] || exec "$(command -v qemu-system-x86_64)" "\$@"
+		console=\$(printf '%s\n' "\$@" | sed -n 's/^file,id=console,path=//p')
+		echo 'int3: 0000 [#1] SMP' >"\$console"
+	EOF
+	chmod +x "$path/qemu-system-x86_64"
+	shift
+	PATH=$path:$PATH "$@"
+}
+
 for flavour in fast debug; do
 	check "boot: the $flavour kernel builds" "$top/harness/kernel.sh" $flavour
 	check "boot: $flavour, a vDPA device with our modules and with the base's" modules $flavour
@@ -59,3 +79,7 @@ check "boot: an access after free fails the run (debug)" \
 	fails 99 'KASAN: use-after-free' --flavour debug -- "$(crash READ_AFTER_FREE)"
 check "boot: leaked memory fails the run (debug)" \
 	fails 99 'unreferenced object' --flavour debug -- 'modprobe kmemleak-test'
+check "boot: a breakpoint that TCG leaves in the kernel is none of ours" \
+	breakpoints 1 fails 3 'booting again' -- 'exit 3'
+check "boot: a kernel that always ends with one fails the run" \
+	breakpoints 2 fails 99 'without a status' -- 'exit 3'
