@@ -38,6 +38,9 @@ result()
 	case $1 in pass) passed=$((passed + 1)) ;; *) failed=$((failed + 1)) ;; esac
 }
 
+# What no client may say, even if it says so on both sides
+bad='FAILED|ended with [1-9]'
+
 # run_client CLIENT KIND: what it says goes to CLIENT-KIND in the work folder
 run_client()
 {
@@ -54,8 +57,8 @@ run_client()
 		return 1
 	fi
 	sed -n "s/^$1: //p" "$file.out" >"$file"
-	if grep -q FAILED "$file"; then
-		result FAIL "$1, $2: $(grep -m 1 FAILED "$file")"
+	if grep -qE "$bad" "$file"; then
+		result FAIL "$1, $2: $(grep -m 1 -E "$bad" "$file")"
 		return 1
 	fi
 	grep -q '^0 pages left pinned' "$file" || {

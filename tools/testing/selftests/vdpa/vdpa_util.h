@@ -125,7 +125,10 @@ int vdpa_parse_args(int argc, char **argv);
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		 const char **why);
 void vdpa_dev_put(struct vdpa_dev *dev);
-/* One more like it, beside the first one. -errno: the parent has no second one */
+/*
+ * One more like it, beside the first one. -ENODEV, -ENOSPC: the command line
+ * names the only one, the parent has no more
+ */
 int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent);
 /*
  * Whether the parent, if it can, looks out for pages that it has mapped and that
