@@ -35,11 +35,14 @@ place()
 	fi
 }
 
-find "$patches" -name '*.patch' -printf '%f\n' | while read -r file; do
-	[ -e "$tmp/patches/$file" ] || { rm "$patches/$file"; step "patches/$base/$file is gone"; }
+series_topics | while read -r topic; do
+	(cd "$patches" && find "$topic" -type f) | while read -r file; do
+		[ -e "$tmp/patches/$file" ] || { rm "$patches/$file"; step "patches/$base/$file is gone"; }
+	done
+	rmdir --ignore-fail-on-non-empty "$patches/$topic"
 done
-for file in "$tmp"/patches/*; do
-	place "$file" "$patches/${file##*/}"
+(cd "$tmp/patches" && find . -type f -printf '%P\n' | sort) | while read -r file; do
+	place "$tmp/patches/$file" "$patches/$file"
 done
 while read -r file; do
 	place "$tmp/files/$file" "$top/$file"
@@ -57,4 +60,4 @@ made=$(commit_series)
 gt diff --quiet "$made" HEAD || die "the series does not give the tree that it was made from"
 gt checkout -q -B vdpa-persist "$made"
 record "$made" "$(series_input)"
-step "series: $(series_patches | wc -l) patches in patches/$base"
+step "series: $(series_patches | wc -l) patches in $(series_topics | wc -l) topics in patches/$base"

@@ -30,7 +30,7 @@ import_debian()
 	git -C "$new" config gc.auto 0
 	git -C "$new" config core.autocrlf false
 	git -C "$new" add -f -A
-	commit_env "vdpa-persist" "vdpa-persist@localhost" "2023-01-01T00:00:00Z" \
+	commit_env "${import_identity[@]}" \
 		git -C "$new" commit -q --no-verify --no-gpg-sign \
 		-m "Import $(base_key package) $version"
 	git -C "$new" tag base
@@ -79,8 +79,8 @@ fi
 tree_untouched ||
 	die "$tree has work that is not in patches/: make refresh first"
 
-step "applying $(series_patches | wc -l) patches to $name"
+step "applying $(series_patches | wc -l) patches in $(series_topics | wc -l) topics to $name"
 made=$(commit_series)
 logged checkout gt checkout -q -B vdpa-persist "$made"
 record "$made" "$input"
-step "tree: $(gt log --oneline base..HEAD | wc -l) commits on top of base, in ${tree#"$top"/}"
+step "tree: $(series_patches | wc -l) patches on top of base, in ${tree#"$top"/}"

@@ -40,11 +40,17 @@ must_fail()
 	fi
 }
 
+topic()
+{
+	in_work commit -q --allow-empty -m "$1: a title" -m "What $1 is for." -m "Topic: $1"
+}
+
 round_trip()
 {
 	local before
 
 	ours tree
+	topic first
 	echo 'an edit' >>"$work/drivers/a.c"
 	in_work commit -qam 'a: an edit'
 	mkdir "$work/tools"
@@ -53,6 +59,7 @@ round_trip()
 	chmod +x "$work/tools/new.sh"
 	in_work add tools
 	in_work commit -q --author='Jörg <j@localhost>' -m 'tools: nothing but new — files' -m 'Größe.'
+	topic second
 	echo 'a page' >"$work/page.rst"
 	echo 'an edit' >>"$work/drivers/b.c"
 	in_work add .
@@ -61,6 +68,11 @@ round_trip()
 	[ -x "$home/ours/tools/new.sh" ]
 	[ "$(cat "$home/ours/page.rst")" = 'a page' ]
 	must_fail grep -r 'a page' "$home/ours/patches"
+	[ "$(cat "$home/ours/patches/tiny/series")" = $'first\nsecond' ]
+	[ "$(wc -l <"$home/ours/patches/tiny/first/series")" = 2 ]
+	[ "$(cat "$home/ours/patches/tiny/second/cover-letter")" = \
+		$'Subject: second: a title\n\nWhat second is for.' ]
+	[ -e "$home/ours/patches/tiny/second/0001-b-an-edit-and-a-new-file.patch" ]
 	before=$(in_work rev-parse HEAD)
 
 	# A tree made from nothing is the same commits, and gives the same files
@@ -96,13 +108,58 @@ nothing_lost()
 	[ "$(cat "$home/ours/page.rst")" = 'a third page' ]
 	echo 'another page' >"$home/ours/page.rst"
 	ours refresh
-	[ "$(wc -l <"$home/ours/patches/tiny/series")" = 4 ]
+	[ "$(wc -l <"$home/ours/patches/tiny/second/series")" = 2 ]
 
 	# Gone in the tree: gone here
-	in_work reset -q --hard HEAD~3
+	in_work reset -q --hard HEAD~4
 	ours refresh
-	[ "$(wc -l <"$home/ours/patches/tiny/series")" = 1 ]
+	[ "$(cat "$home/ours/patches/tiny/series")" = first ]
+	[ "$(wc -l <"$home/ours/patches/tiny/first/series")" = 1 ]
+	[ ! -e "$home/ours/patches/tiny/second" ]
 	[ ! -e "$home/ours/page.rst" ]
+}
+
+# Over the boundary, in a rebase: into the other topic
+moved()
+{
+	topic second
+	echo 'an edit' >>"$work/drivers/b.c"
+	in_work commit -qam 'b: an edit'
+	ours refresh
+	[ -e "$home/ours/patches/tiny/second/0001-b-an-edit.patch" ]
+	in_work -c sequence.editor='sed -i "1{h;d};2G"' rebase -q -i HEAD~2
+	ours refresh
+	[ -e "$home/ours/patches/tiny/first/0002-b-an-edit.patch" ]
+	[ ! -s "$home/ours/patches/tiny/second/series" ]
+	in_work reset -q --hard HEAD~2
+	ours refresh
+}
+
+# refused PATTERN: refresh says what is wrong with the commits on top
+refused()
+{
+	local output
+
+	if output=$(ours refresh 2>&1); then return 1; fi
+	grep "$1" <<<"$output"
+	in_work reset -q --hard refs/vdpa-persist/made
+}
+
+no_topic()
+{
+	in_work commit -q --allow-empty -m 'nothing'
+	refused 'is empty, and names no topic'
+	topic first
+	refused 'two topics'
+	topic 'no name'
+	refused 'no name for a topic'
+	echo 'an edit' >>"$work/drivers/b.c"
+	in_work commit -qam 'b: an edit' -m 'Topic: third'
+	refused 'changes files'
+	in_work reset -q --hard base
+	echo 'an edit' >>"$work/drivers/b.c"
+	in_work commit -qam 'b: an edit'
+	refused '(b: an edit) comes before any topic'
 }
 
 unfit()
@@ -114,7 +171,7 @@ unfit()
 	in_work commit -qam 'new.c: change'
 	must_fail ours refresh
 	in_work reset -q --hard HEAD~2
-	sed -i 's/^ drivers\/a.c$/ other text/' "$home"/ours/patches/tiny/0001-*
+	sed -i 's/^ drivers\/a.c$/ other text/' "$home"/ours/patches/tiny/first/0001-*
 	must_fail ours tree
 }
 
@@ -134,5 +191,7 @@ compared()
 check "harness: a series survives the way to the tree and back" round_trip
 check "harness: what did not change is not touched" incremental
 check "harness: no work is thrown away" nothing_lost
+check "harness: a commit that is moved over a boundary changes its topic" moved
+check "harness: commits outside of topics are refused" no_topic
 check "harness: what does not fit is refused" unfit
 check "harness: a complaint that base does not give is seen" compared

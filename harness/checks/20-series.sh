@@ -21,10 +21,10 @@ round_trip()
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
 	export_series "$made" "$tmp"
-	for file in "$tmp"/patches/*; do
-		cmp "$file" "$patches/${file##*/}"
+	(cd "$tmp/patches" && find . -type f) | while read -r file; do
+		cmp "$tmp/patches/$file" "$patches/$file"
 	done
-	find "$patches" -name '*.patch' -printf '%f\n' | while read -r file; do
+	(cd "$patches" && find . -name '*.patch' -o -name cover-letter) | while read -r file; do
 		[ -e "$tmp/patches/$file" ] || { echo "$file is not in series"; exit 1; }
 	done
 	(cd "$tmp/files" && find . -type f) | while read -r file; do
@@ -32,31 +32,38 @@ round_trip()
 	done
 }
 
-# am WHAT...: git am on the base as it comes gives our tree
+# am MBOX...: git am of all topics in their order, on the base as it comes, gives
+# our tree
 am()
 {
 	check_checkout base
-	if [ -n "$(series_patches)" ]; then
-		git -C "$check_tree" am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
-	fi
+	[ $# = 0 ] || git -C "$check_tree" am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
 	git -C "$check_tree" diff --stat --exit-code "$made"
 }
 
 b4_am()
 {
+	local mbox
+
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
 	cd "$check_tree"
-	b4 --offline-mode -n am -m "$out/vdpa-persist-$base.mbox" -o "$tmp"
-	am "$tmp"/*.mbx
+	for mbox; do
+		mkdir "$tmp/${mbox##*/}"
+		b4 --offline-mode -n am -m "$mbox" -o "$tmp/${mbox##*/}"
+	done
+	am "$tmp"/*/*.mbx
 }
 
 check "series: the tree has nothing that patches/ lack" untouched
 check "series: round trip is byte-identical" round_trip
 "$top/harness/series.sh" || true
-check "series: git am of the mbox on the base gives the same tree" \
-	am "$out/vdpa-persist-$base.mbox"
-if [ -n "$(series_patches)" ]; then
+mboxes=()
+for topic in "$out"/series/*.mbox; do
+	[ ! -e "$topic" ] || mboxes+=("$topic")
+done
+check "series: git am of its topics on the base gives the same tree" am "${mboxes[@]}"
+if [ ${#mboxes[@]} != 0 ]; then
 	need b4:b4
-	check "series: b4 am accepts the mbox, and gives the same tree" b4_am
+	check "series: b4 am accepts each topic, and gives the same tree" b4_am "${mboxes[@]}"
 fi

@@ -31,5 +31,6 @@ check "compile: the configuration takes in every vDPA driver" \
 find "$check_obj"/drivers/{vdpa,vhost,virtio} -name '*.o' -delete 2>/dev/null || true
 check "compile: base, W=1 and sparse" build_at "$base_commit"
 for commit in $(gt rev-list --reverse "base..$made"); do
+	[ -z "$(topic_name "$commit")" ] || continue
 	check "compile: $(gt log -1 --format=%s "$commit"), W=1 and sparse" build_at "$commit"
 done

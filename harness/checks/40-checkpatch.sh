@@ -23,7 +23,7 @@ checkpatch()
 		--ignore "$1" "$2"
 }
 
-for patch in "$out"/series/*.patch; do
+for patch in "$out"/series/*/*.patch; do
 	case ${patch##*/} in
 	'*.patch' | 0000-*) continue ;;
 	esac
@@ -31,5 +31,5 @@ for patch in "$out"/series/*.patch; do
 	case ${patch##*/} in
 	*-selftests-vdpa-*) ignore+=,MACRO_WITH_FLOW_CONTROL ;;
 	esac
-	check "checkpatch: ${patch##*/}" checkpatch $ignore "$patch"
+	check "checkpatch: ${patch#"$out"/series/}" checkpatch $ignore "$patch"
 done

@@ -7,7 +7,7 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
-expected=$top/harness/expected-unpatched
+expected=$patches/expected-unpatched
 
 # The name of each test, and what became of it, in any order
 results()
