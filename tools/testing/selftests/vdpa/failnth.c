@@ -5,14 +5,13 @@
  * (CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS) and root.
  */
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
+#include "lib/test.h"
 
 /* More than any of the sequences below comes near */
 #define MAX_FAULTS 2000
@@ -29,22 +28,22 @@ FIXTURE_VARIANT(failnth)
 
 FIXTURE_VARIANT_ADD(failnth, net_set_map)
 {
-	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(failnth, net_dma_map)
 {
-	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_VARIANT_ADD(failnth, blk_set_map)
 {
-	.parent = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK },
+	.parent = SIM_BLK(true),
 };
 
 FIXTURE_VARIANT_ADD(failnth, net_mlx5)
 {
-	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
+	.parent = MLX5_NET,
 };
 
 FIXTURE_SETUP(failnth)
@@ -65,9 +64,7 @@ FIXTURE_SETUP(failnth)
 FIXTURE_TEARDOWN(failnth)
 {
 	vdpa_dev_put(&self->dev);
-	EXPECT_EQ(0, vdpa_violations()) {
-		TH_LOG("%s", mlx5_mock_violation());
-	}
+	EXPECT_NO_VIOLATIONS();
 }
 
 TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
@@ -136,7 +133,7 @@ TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
 
 	/* And virtio-vdpa can follow */
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
-	EXPECT_EQ(0, virtio_io(&self->dev, variant->parent.device_id));
+	EXPECT_EQ(0, virtio_io(&self->dev));
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
 }
 
@@ -158,12 +155,12 @@ FIXTURE_VARIANT(mapfail)
 
 FIXTURE_VARIANT_ADD(mapfail, set_map)
 {
-	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(mapfail, dma_map)
 {
-	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_SETUP(mapfail)
@@ -281,23 +278,13 @@ TEST_F_TIMEOUT(mapfail, close_after_every_fault_leaves_no_pins, 600)
 	EXPECT_FALSE(failed);
 }
 
-#define START()								\
-do {									\
-	ASSERT_EQ(0, client_map(&self->c));				\
-	ASSERT_EQ(0, client_start(&self->c));				\
-	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
-} while (0)
-
-#define ASSERT_IO()							\
-	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
-
 TEST_F(mapfail, failed_invalidate_changes_nothing)
 {
 	long pins = 1 + BULK / 4096;
 	unsigned int nth;
 	int r = -ENOMEM;
 
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, client_map_at(&self->c, 0, IOVA, self->mem, BULK));
 	for (nth = 1; r; nth++) {
 		fault_arm(nth);
@@ -321,7 +308,7 @@ TEST_F(mapfail, failed_batch_changes_nothing)
 	unsigned int nth;
 	int r = -ENOMEM;
 
-	START();
+	MAP_AND_START();
 	for (nth = 1; r; nth++) {
 		ASSERT_EQ(0, client_batch(&self->c, 0, true));
 		ASSERT_EQ(0, client_unmap(&self->c));

@@ -5,7 +5,6 @@
  * to the next client of vhost-vdpa in the same shape.
  */
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
+#include "lib/test.h"
 
 #define ROUNDS 100
 
@@ -32,32 +31,32 @@ FIXTURE_VARIANT(handover)
 
 FIXTURE_VARIANT_ADD(handover, net_set_map)
 {
-	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(handover, net_dma_map)
 {
-	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_VARIANT_ADD(handover, blk_set_map)
 {
-	.parent = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK },
+	.parent = SIM_BLK(true),
 };
 
 FIXTURE_VARIANT_ADD(handover, blk_dma_map)
 {
-	.parent = { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK },
+	.parent = SIM_BLK(false),
 };
 
 FIXTURE_VARIANT_ADD(handover, net_mlx5)
 {
-	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
+	.parent = MLX5_NET,
 };
 
 FIXTURE_VARIANT_ADD(handover, vduse_blk)
 {
-	.parent = { VDUSE_PARENT, true, 1, VIRTIO_ID_BLOCK },
+	.parent = VDUSE_BLK,
 };
 
 FIXTURE_SETUP(handover)
@@ -77,13 +76,9 @@ FIXTURE_SETUP(handover)
 FIXTURE_TEARDOWN(handover)
 {
 	EXPECT_EQ(self->pins, pins_in_system());
-	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {
-		TH_LOG("first error in the log: %s", self->log);
-	}
+	EXPECT_NO_LOG();
 	vdpa_dev_put(&self->dev);
-	EXPECT_EQ(0, vdpa_violations()) {
-		TH_LOG("%s", mlx5_mock_violation());
-	}
+	EXPECT_NO_VIOLATIONS();
 }
 
 /* What a client of vhost-vdpa leaves behind */
@@ -119,54 +114,47 @@ out:
 	return r;
 }
 
-#define EXPECT_VIRTIO_IO()						\
-do {									\
-	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
-	ASSERT_EQ(0, virtio_io(&self->dev, variant->parent.device_id));	\
-	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
-} while (0)
-
 TEST_F(handover, device_that_was_never_open)
 {
-	EXPECT_VIRTIO_IO();
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, client_that_did_nothing)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_UNTOUCHED));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, compat_client_that_unmapped)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_CLEAN));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, compat_client_that_left_mappings)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, 0, false, LEAVE_MAPPED));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, persist_client_that_unmapped)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, 0, true, LEAVE_CLEAN));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, persist_client_that_left_mappings)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, 0, true, LEAVE_MAPPED));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, persist_client_of_the_last_address_space)
 {
 	ASSERT_EQ(0, use_vhost(&self->dev, variant->parent.nas - 1, true,
 			       LEAVE_MAPPED));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(handover, client_that_was_killed)
@@ -176,7 +164,7 @@ TEST_F(handover, client_that_was_killed)
 	ASSERT_LT(0, pid);
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F_TIMEOUT(handover, there_and_back_100_times, 600)
@@ -189,7 +177,7 @@ TEST_F_TIMEOUT(handover, there_and_back_100_times, 600)
 				       i & 2 ? LEAVE_MAPPED : LEAVE_CLEAN)) {
 			TH_LOG("in round %d", i);
 		}
-		EXPECT_VIRTIO_IO();
+		ASSERT_VIRTIO_IO();
 	}
 }
 

@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +18,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
+#include "lib/test.h"
 
 #define PAGE	4096UL
 #define MIB	0x100000UL
@@ -46,17 +45,17 @@ FIXTURE_VARIANT(map)
 
 FIXTURE_VARIANT_ADD(map, set_map)
 {
-	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(map, dma_map)
 {
-	.parent = { "vdpasim_net", false, 2, VIRTIO_ID_NET },
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_VARIANT_ADD(map, mlx5)
 {
-	.parent = { MLX5_PARENT, true, 2, VIRTIO_ID_NET },
+	.parent = MLX5_NET,
 };
 
 /* The parent's table is small, so that it can be made to fail */
@@ -75,7 +74,7 @@ FIXTURE_VARIANT(small)
 
 FIXTURE_VARIANT_ADD(small, set_map)
 {
-	.parent = { "vdpasim_net", true, 2, VIRTIO_ID_NET, ENTRIES },
+	.parent = SIM_NET(true, .entries = ENTRIES),
 };
 
 static int open_client(struct vdpa_client *c, const struct vdpa_dev *dev)
@@ -120,9 +119,7 @@ do {									\
 	client_close(&self->c);						\
 	EXPECT_EQ(self->pins, pins_in_system());			\
 	vdpa_dev_put(&self->dev);					\
-	EXPECT_EQ(0, vdpa_violations()) {				\
-		TH_LOG("%s", mlx5_mock_violation());			\
-	}								\
+	EXPECT_NO_VIOLATIONS();						\
 } while (0)
 
 FIXTURE_SETUP(map)
@@ -145,27 +142,6 @@ FIXTURE_TEARDOWN(small)
 	TEARDOWN();
 }
 
-/* In address space 0, of which the device makes use */
-#define map_at(_iova, _addr, _size)					\
-	client_map_at(&self->c, 0, _iova, _addr, _size)
-#define unmap_at(_iova, _size)						\
-	client_unmap_at(&self->c, 0, _iova, _size)
-#define batch_begin()	client_batch(&self->c, 0, true)
-#define batch_end()	client_batch(&self->c, 0, false)
-
-#define START()								\
-do {									\
-	ASSERT_EQ(0, client_map(&self->c));				\
-	ASSERT_EQ(0, client_start(&self->c));				\
-	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
-} while (0)
-
-#define EXPECT_IO()							\
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
-
-#define EXPECT_NO_IO()							\
-	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS))
-
 /* What is charged is what is pinned */
 #define EXPECT_PINS(_n)							\
 do {									\
@@ -178,7 +154,7 @@ do {									\
 /* Until a batch ends, a parent with .set_map doesn't know */
 TEST_F(map, batch_keeps_pages_until_its_end)
 {
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, unmap_at(0, 0));
@@ -197,7 +173,7 @@ TEST_F(map, batch_can_replace_a_mapping)
 {
 	int i;
 
-	START();
+	MAP_AND_START();
 	for (i = 0; i < 10; i++) {
 		ASSERT_EQ(0, batch_begin());
 		ASSERT_EQ(0, client_unmap(&self->c));
@@ -211,7 +187,7 @@ TEST_F(map, batch_can_replace_a_mapping)
 /* What came and went in one batch is released at once */
 TEST_F(map, batch_forgets_what_it_adds_and_removes)
 {
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
 	EXPECT_PINS(1 + BULK_PAGES);
@@ -225,7 +201,7 @@ TEST_F(map, batch_outlives_a_reset)
 {
 	if (!(self->c.features & F_PERSIST))
 		SKIP(return, "the parent does not offer IOTLB_PERSIST");
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK));
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, unmap_at(IOVA, BULK));
@@ -252,7 +228,7 @@ TEST_F(map, batch_is_of_one_address_space)
 
 TEST_F(map, close_in_a_batch_leaves_no_pins)
 {
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, map_at(IOVA, self->mem, BULK / 2));
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, unmap_at(IOVA, BULK / 4));
@@ -262,7 +238,7 @@ TEST_F(map, close_in_a_batch_leaves_no_pins)
 
 	/* Nor is the next client in that batch */
 	ASSERT_EQ(0, open_client(&self->c, &self->dev));
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, client_unmap(&self->c));
 	EXPECT_NO_IO();
 }
@@ -273,7 +249,7 @@ TEST_F(map, close_in_a_batch_leaves_no_pins)
 
 TEST_F(small, failed_batch_changes_nothing)
 {
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, client_unmap(&self->c));
 	OVERFILL();
@@ -285,7 +261,7 @@ TEST_F(small, failed_batch_changes_nothing)
 
 TEST_F(small, failed_batch_can_be_done_again)
 {
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, batch_begin());
 	OVERFILL();
 	EXPECT_EQ(-ENOSPC, batch_end());
@@ -299,7 +275,7 @@ TEST_F(small, failed_batch_can_be_done_again)
 
 TEST_F(small, failed_update_changes_nothing)
 {
-	START();
+	MAP_AND_START();
 	EXPECT_EQ(-ENOSPC, map_at(IOVA, self->mem, 4 * ENTRIES * PAGE));
 	EXPECT_IO();
 	EXPECT_PINS(1);
@@ -322,7 +298,7 @@ TEST_F(map, failed_updates_leave_no_pins)
 TEST_F(map, failed_updates_in_a_batch_leave_the_rest_of_it)
 {
 	ASSERT_EQ(0, munmap(self->mem + BULK - PAGE, PAGE));
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, MIB));
 	EXPECT_GT(0, map_at(IOVA, self->mem, BULK));
@@ -338,7 +314,7 @@ TEST_F_TIMEOUT(map, maps_64m_of_shuffled_pages, 120)
 	char *mem = shuffled_alloc(size);
 
 	ASSERT_NE(NULL, mem);
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, map_at(IOVA, mem, size));
 	EXPECT_PINS(1 + size / PAGE);
 	ASSERT_EQ(0, client_reset(&self->c));
@@ -496,7 +472,7 @@ TEST_F(map, memlock_limit_is_that_of_all_devices)
 TEST_F(map, batch_can_replace_all_at_the_limit)
 {
 	ASSERT_EQ(0, limit_memlock(101));
-	START();
+	MAP_AND_START();
 	ASSERT_EQ(0, map_at(IOVA, self->mem, 100 * PAGE));
 	ASSERT_EQ(0, batch_begin());
 	ASSERT_EQ(0, unmap_at(0, 0));
@@ -602,7 +578,7 @@ TEST_F(map, offsets_in_the_page_must_agree)
 
 TEST_F(map, invalidate_of_nothing_is_refused)
 {
-	START();
+	MAP_AND_START();
 	EXPECT_EQ(-EINVAL, unmap_at(self->c.iova + PAGE / 2, 0));
 	EXPECT_IO();
 	EXPECT_PINS(1);
@@ -610,7 +586,7 @@ TEST_F(map, invalidate_of_nothing_is_refused)
 
 TEST_F(map, invalidate_beyond_the_end_is_refused)
 {
-	START();
+	MAP_AND_START();
 	EXPECT_EQ(-EINVAL, unmap_at(self->c.iova, -PAGE));
 	EXPECT_PINS(1);
 }
@@ -621,7 +597,7 @@ TEST_F(map, invalidate_of_0_at_0_is_of_everything)
 	EXPECT_EQ(0, unmap_at(0, 0));
 	EXPECT_PINS(0);
 
-	START();
+	MAP_AND_START();
 	EXPECT_EQ(0, unmap_at(0, 0));
 	EXPECT_PINS(0);
 	EXPECT_NO_IO();

@@ -17,7 +17,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/mman.h>
-#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,10 @@
 #include <unistd.h>
 
 #include "../kselftest.h"
-#include "vdpa_util.h"
+#include "lib/client.h"
+#include "lib/dev.h"
+#include "lib/io.h"
+#include "lib/mem.h"
 
 #define PAGE	4096UL
 #define HUGE	(2UL << 20)
@@ -45,9 +47,9 @@ static const struct parent {
 	const char *name;
 	struct vdpa_parent p;
 } parents[] = {
-	{ "set_map", { "vdpasim_net", true, 2, VIRTIO_ID_NET, 0 } },
-	{ "dma_map", { "vdpasim_net", false, 2, VIRTIO_ID_NET, 0 } },
-	{ "mlx5", { MLX5_PARENT, true, 2, VIRTIO_ID_NET, 0 } },
+	{ "set_map", SIM_NET(true) },
+	{ "dma_map", SIM_NET(false) },
+	{ "mlx5", MLX5_NET },
 };
 
 struct cost {
@@ -264,7 +266,7 @@ static int measure(const char *label, const struct parent *parent,
 		fprintf(stderr, "map_perf: %s\n", why);
 		return r;
 	}
-	vdpa_check_pins(false);
+	vdpa_check_pins(&dev, false);
 
 	mem = kind->alloc(size);
 	r = !mem ? -ENOMEM : kind->huge && !is_huge(mem, size) ? -EMEDIUMTYPE :

@@ -24,8 +24,13 @@
 #include <unistd.h>
 
 #include "../kselftest.h"
-#include "vdpa_util.h"
-#include "vduse_daemon.h"
+#include "lib/client.h"
+#include "lib/dev.h"
+#include "lib/io.h"
+#include "lib/klog.h"
+#include "lib/mem.h"
+#include "lib/vduse_daemon.h"
+#include "lib/virtio.h"
 
 /*
  * Behind its page a client maps what a virtual machine would, where that costs
@@ -66,20 +71,20 @@ struct parent {
 
 static struct parent parents[] = {
 	{ .name = "vdpa_sim net set_map",
-	  .p = { "vdpasim_net", true, 2, VIRTIO_ID_NET } },
+	  .p = SIM_NET(true) },
 	{ .name = "vdpa_sim net dma_map",
-	  .p = { "vdpasim_net", false, 2, VIRTIO_ID_NET } },
+	  .p = SIM_NET(false) },
 	{ .name = "vdpa_sim blk set_map",
-	  .p = { "vdpasim_blk", true, 1, VIRTIO_ID_BLOCK } },
+	  .p = SIM_BLK(true) },
 	{ .name = "vdpa_sim blk dma_map",
-	  .p = { "vdpasim_blk", false, 1, VIRTIO_ID_BLOCK } },
+	  .p = SIM_BLK(false) },
 	{ .name = "mlx5 net",
-	  .p = { MLX5_PARENT, true, 2, VIRTIO_ID_NET } },
+	  .p = MLX5_NET },
 	{ .name = "vp_vdpa blk",
-	  .p = { NULL, true, 1, VIRTIO_ID_BLOCK } },
+	  .p = VP_VDPA_BLK(NULL) },
 	/* Last: without the series it hangs, and with it what comes next */
 	{ .name = "VDUSE blk",
-	  .p = { VDUSE_PARENT, true, 1, VIRTIO_ID_BLOCK } },
+	  .p = VDUSE_BLK },
 };
 
 /* A cell of the matrix in progress */
@@ -210,11 +215,11 @@ static void vhost_load(struct cell *cell, int ready)
 
 static void virtio_load(struct cell *c, int ready)
 {
-	if (virtio_io(&c->dev, c->parent->p.device_id) ||
+	if (virtio_io(&c->dev) ||
 	    write(ready, "x", 1) != 1)
 		return;
 	for (;;)
-		virtio_io(&c->dev, c->parent->p.device_id);
+		virtio_io(&c->dev);
 }
 
 static int use_vhost(struct cell *cell, enum leave leave)
@@ -244,10 +249,10 @@ static int use_virtio(struct cell *c, enum leave leave)
 	if (TRY(c, vdpa_bind(&c->dev, "virtio_vdpa")))
 		return -1;
 	r = leave == KILLED ? kill_under_load(c, virtio_load) :
-	    TRY(c, virtio_io(&c->dev, c->parent->p.device_id));
+	    TRY(c, virtio_io(&c->dev));
 	/* A network device that is up is in use enough */
 	if (!r && leave == MAPPED && c->parent->p.device_id == VIRTIO_ID_BLOCK &&
-	    !TRY(c, virtio_node(&c->dev, VIRTIO_ID_BLOCK, node, sizeof(node))))
+	    !TRY(c, virtio_node(&c->dev, node, sizeof(node))))
 		fd = open(node, O_RDONLY);
 	if (!r)
 		r = TRY(c, vdpa_bind(&c->dev, "vhost_vdpa"));
@@ -399,7 +404,6 @@ int main(int argc, char **argv)
 {
 	const char *only = NULL, *pci = NULL;
 	unsigned int rounds = 2;
-	char mgmtdev[64];
 	struct parent *p;
 	bool ok = true;
 	int opt;
@@ -425,10 +429,8 @@ int main(int argc, char **argv)
 			continue;
 		if (!p->p.mgmtdev && !pci)
 			continue;
-		if (!p->p.mgmtdev) {
-			snprintf(mgmtdev, sizeof(mgmtdev), "pci/%s", pci);
-			p->p.mgmtdev = mgmtdev;
-		}
+		if (!p->p.mgmtdev)
+			p->p.mgmtdev = pci;
 		ok &= run_parent(p, rounds);
 	}
 

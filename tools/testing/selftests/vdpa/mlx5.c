@@ -6,7 +6,6 @@
  * happens when the firmware refuses.
  */
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
+#include "lib/test.h"
 
 #define CREATE_MKEY	0x200U
 #define DESTROY_MKEY	0x202U
@@ -23,12 +22,7 @@
 #define FAR_IOVA	BIT_ULL(32)
 #define MAX_FAULTS	1000
 
-static const struct vdpa_parent mlx5 = {
-	.mgmtdev = MLX5_PARENT,
-	.batch = true,
-	.nas = 2,
-	.device_id = VIRTIO_ID_NET,
-};
+static const struct vdpa_parent mlx5 = MLX5_NET;
 
 /* What the driver has in the model, where there is no device; "" is nothing */
 static const char *leftover(void)
@@ -115,10 +109,7 @@ TEST_F(mgmt, creation_survives_failed_commands)
 
 TEST_F(mgmt, creation_under_a_name_in_use_leaves_nothing)
 {
-	static const struct vdpa_parent sim = {
-		.mgmtdev = "vdpasim_net", .batch = true, .nas = 2,
-		.device_id = VIRTIO_ID_NET,
-	};
+	static const struct vdpa_parent sim = SIM_NET(true);
 	const char *why;
 
 	if (vdpa_load_parent(&sim, &why))
@@ -180,20 +171,10 @@ FIXTURE_TEARDOWN(mlx5)
 	EXPECT_EQ(self->pins, pins_in_system());
 }
 
-#define START()								\
+#define START_RUNNING()							\
 do {									\
-	ASSERT_EQ(0, client_start(&self->c));				\
+	START();							\
 	ASSERT_TRUE(client_is_running(&self->c));			\
-} while (0)
-
-#define EXPECT_IO()							\
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
-
-#define EXPECT_VIRTIO_IO()						\
-do {									\
-	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
-	ASSERT_EQ(0, virtio_io(&self->dev, VIRTIO_ID_NET));		\
-	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
 } while (0)
 
 static int map_far(struct vdpa_client *c, void *far)
@@ -325,7 +306,7 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 	EXPECT_EQ(0, r);
 	EXPECT_LT(100U, nth);
 	client_close(&self->c);
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(mlx5, failed_set_map_keeps_the_mapping)
@@ -335,37 +316,33 @@ TEST_F(mlx5, failed_set_map_keeps_the_mapping)
 	for (running = 0; running < 2; running++) {
 		ASSERT_EQ(0, client_map(&self->c));
 		if (running)
-			START();
+			START_RUNNING();
 		for (nth = 1; nth <= 2; nth++) {
 			arm(nth, CREATE_MKEY);
 			EXPECT_GT(0, map_far(&self->c, self->far));
 			EXPECT_EQ(CREATE_MKEY, disarm());
 		}
 		if (!running)
-			START();
+			START_RUNNING();
 		EXPECT_IO();
 		EXPECT_EQ(0, client_ctrl(&self->c, IO_TIMEOUT_MS));
 		ASSERT_EQ(0, client_reset(&self->c));
 		ASSERT_EQ(0, client_unmap(&self->c));
 	}
-	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {
-		TH_LOG("first error in the log: %s", self->log);
-	}
+	EXPECT_NO_LOG();
 }
 
 TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 	arm(1, CREATE_MKEY);
 	EXPECT_GT(0, map_far(&self->c, self->far));
 	EXPECT_EQ(CREATE_MKEY, disarm());
 	client_close(&self->c);
-	EXPECT_VIRTIO_IO();
-	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {
-		TH_LOG("first error in the log: %s", self->log);
-	}
+	ASSERT_VIRTIO_IO();
+	EXPECT_NO_LOG();
 }
 
 /* The default is then missing, nothing else is reachable in its place */
@@ -381,19 +358,19 @@ TEST_F(mlx5, failed_reset_map_is_made_up_for)
 	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
 	client_close(&self->c);
 	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	START();
+	START_RUNNING();
 	ASSERT_EQ(0, client_suspend(&self->c));
 	ASSERT_EQ(0, client_suspend(&self->c));
 	ASSERT_EQ(0, client_reset(&self->c));
 	EXPECT_EQ(1, mlx5_mock_objects("notifier"));
 	self->c.keep_rings = false;
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 	ASSERT_EQ(0, client_suspend(&self->c));
 }
@@ -401,7 +378,7 @@ TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
 TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 {
 	client_close(&self->c);
-	EXPECT_VIRTIO_IO();
+	ASSERT_VIRTIO_IO();
 	EXPECT_EQ(0, mlx5_mock_set("link", 0));
 	EXPECT_EQ(0, mlx5_mock_set("link", 1));
 	/* It is looked at from a workqueue */
@@ -421,7 +398,7 @@ TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
 	uint16_t used[2] = {};
 
 	ASSERT_EQ(0, client_map(&self->c));
-	START();
+	START_RUNNING();
 	for (round = 0; round < 200; round++) {
 		for (i = 0; i < 4; i++)
 			client_post_frame(&self->c, sent++ % CLIENT_RING_NUM);
@@ -436,7 +413,7 @@ TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
 		for (ring = 0; ring < 2; ring++)
 			EXPECT_EQ(page->ring[ring].used.idx, self->c.base[ring]);
 		ASSERT_EQ(0, client_reset(&self->c));
-		START();
+		START_RUNNING();
 		ASSERT_EQ(0, client_wait(&self->c, 1, IO_TIMEOUT_MS));
 		for (ring = 0; ring < 2; ring++)
 			for (; used[ring] != page->ring[ring].used.idx; used[ring]++)
@@ -467,7 +444,7 @@ TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 0; i < 20; i++) {
-		START();
+		START_RUNNING();
 		ASSERT_EQ(0, pthread_create(&thread, NULL, kick_ctrl, &self->c));
 		EXPECT_EQ(0, client_suspend(&self->c));
 		ASSERT_EQ(0, pthread_join(thread, NULL));
@@ -485,7 +462,7 @@ TEST_F(mlx5, start_that_failed_can_be_repeated)
 	EXPECT_EQ(SET_RULE, disarm());
 	EXPECT_FALSE(client_is_running(&self->c));
 	ASSERT_EQ(0, client_reset(&self->c));
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 }
 
@@ -497,7 +474,7 @@ TEST_F(mlx5, regions_too_far_apart_are_refused)
 				   getpagesize()));
 	EXPECT_GT(0, client_map_at(&self->c, 0, -getpagesize(), self->far,
 				   getpagesize()));
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 }
 
@@ -549,7 +526,7 @@ TEST_F(mlx5, mappings_are_reached_where_they_are)
 
 	self->c.iova = FAR_IOVA + 3 * size;
 	self->c.page = (struct client_page *)(mem + 5 * size);
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 	self->c.page = page;
 }
@@ -561,7 +538,7 @@ TEST_F(mlx5, data_moves_to_another_space_while_running)
 	ASSERT_EQ(0, client_map(&self->c));
 	ASSERT_EQ(0, client_map_at(&self->c, 1, self->c.iova, self->c.page,
 				   sizeof(*self->c.page)));
-	START();
+	START_RUNNING();
 	EXPECT_IO();
 	for (i = 1; i < 5; i++) {
 		ASSERT_EQ(0, client_set_group_asid(&self->c, 0, i & 1));

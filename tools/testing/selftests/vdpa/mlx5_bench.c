@@ -10,7 +10,6 @@
  * instructions, and repeat exactly but for the model's thread, which polls.
  */
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +18,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "vdpa_util.h"
+#include "lib/client.h"
+#include "lib/dev.h"
+#include "lib/io.h"
+#include "lib/mlx5_model.h"
 
 #define BULK_IOVA BIT_ULL(32)
 #define PLUG_IOVA BIT_ULL(33)
 
-static const struct vdpa_parent mlx5 = {
-	.mgmtdev = MLX5_PARENT,
-	.batch = true,
-	.nas = 2,
-	.device_id = VIRTIO_ID_NET,
-};
+static const struct vdpa_parent mlx5 = MLX5_NET;
 
 struct bench {
 	struct vdpa_client c;
@@ -203,7 +200,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", argv[0], why);
 		return 1;
 	}
-	vdpa_check_pins(false);
+	vdpa_check_pins(&dev, false);
 	for (i = 2; !r && i < argc; i++)
 		r = bench(&dev, strtoul(argv[i], NULL, 10));
 	vdpa_dev_put(&dev);

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_ids.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +18,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
-#include "vduse_daemon.h"
+#include "lib/test.h"
 
 #define BULK_SIZE	(32UL << 20)
 #define BULK_IOVA	BIT_ULL(32)
@@ -30,12 +28,7 @@
 #define TIMEOUT_S	2
 #define DEFAULT_S	30
 
-static const struct vdpa_parent parent = {
-	.mgmtdev = VDUSE_PARENT,
-	.batch = true,
-	.nas = 1,
-	.device_id = VIRTIO_ID_BLOCK,
-};
+static const struct vdpa_parent parent = VDUSE_BLK;
 
 FIXTURE(vduse)
 {
@@ -78,18 +71,6 @@ FIXTURE_TEARDOWN(vduse)
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
 }
-
-#define MAP(_iova, _addr, _size)					\
-	client_map_at(&self->c, 0, _iova, _addr, _size)
-
-#define UNMAP(_iova, _size)						\
-	client_unmap_at(&self->c, 0, _iova, _size)
-
-#define START_AND_EXPECT_IO()						\
-do {									\
-	ASSERT_EQ(0, client_start(&self->c));				\
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));		\
-} while (0)
 
 #define EXPECT_REACHED(_iova)						\
 	EXPECT_EQ(1, vduse_daemon_reaches_at(self->daemon, _iova))
@@ -139,35 +120,39 @@ TEST_F(vduse, reset_keeps_what_the_daemon_reaches)
 	int updates;
 
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
-	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
+	START();
+	EXPECT_IO();
 	updates = vduse_daemon_updates(self->daemon);
 
 	ASSERT_EQ(0, client_reset(&self->c));
 	EXPECT_REACHED(self->c.iova);
 	EXPECT_REACHED(BULK_IOVA);
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 	EXPECT_EQ(updates, vduse_daemon_updates(self->daemon));
 }
 
 TEST_F(vduse, unmap_is_out_of_reach)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
-	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
+	START();
+	EXPECT_IO();
 	ASSERT_EQ(0, client_unmap(&self->c));
 
 	EXPECT_NOT_REACHED(self->c.iova);
 	EXPECT_REACHED(BULK_IOVA);
 	EXPECT_EQ(0, vduse_daemon_mapped(self->daemon));
-	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS));
+	EXPECT_NO_IO();
 }
 
 TEST_F(vduse, close_takes_all_away)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
-	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
+	START();
+	EXPECT_IO();
 	EXPECT_NE(0, vduse_daemon_mapped(self->daemon));
 
 	client_close(&self->c);
@@ -179,7 +164,7 @@ TEST_F(vduse, close_gives_the_memory_back)
 	long mib;
 
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
 	mib = shmem_mib();
 	ASSERT_EQ(0, munmap(self->bulk, BULK_SIZE));
 	EXPECT_LE(mib - 1, shmem_mib());
@@ -206,7 +191,7 @@ TEST_F(vduse, open_takes_away_what_the_kernel_had)
 	client_close(&self->c);
 	vduse_daemon_keep(self->daemon, false);
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
-	ASSERT_EQ(0, virtio_io(&self->dev, VIRTIO_ID_BLOCK));
+	ASSERT_EQ(0, virtio_io(&self->dev));
 	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
 
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
@@ -221,20 +206,21 @@ TEST_F(vduse, full_table_keeps_the_rest)
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 1; i < VDUSE_ENTRIES; i++)
-		ASSERT_EQ(0, MAP(BULK_IOVA + 2 * i * size, self->bulk, size));
-	START_AND_EXPECT_IO();
+		ASSERT_EQ(0, map_at(BULK_IOVA + 2 * i * size, self->bulk, size));
+	START();
+	EXPECT_IO();
 
-	ASSERT_EQ(0, client_batch(&self->c, 0, true));
-	ASSERT_EQ(0, MAP(OTHER_IOVA, self->bulk, size));
-	EXPECT_EQ(-ENOSPC, client_batch(&self->c, 0, false));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(OTHER_IOVA, self->bulk, size));
+	EXPECT_EQ(-ENOSPC, batch_end());
 	EXPECT_NOT_REACHED(OTHER_IOVA);
 	for (i = 1; i < VDUSE_ENTRIES; i++)
 		EXPECT_REACHED(BULK_IOVA + 2 * i * size);
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_IO();
 
 	/* Another takes the place of one that goes */
-	ASSERT_EQ(0, UNMAP(BULK_IOVA + 2 * size, size));
-	EXPECT_EQ(0, MAP(OTHER_IOVA, self->bulk, size));
+	ASSERT_EQ(0, unmap_at(BULK_IOVA + 2 * size, size));
+	EXPECT_EQ(0, map_at(OTHER_IOVA, self->bulk, size));
 	EXPECT_REACHED(OTHER_IOVA);
 }
 
@@ -244,13 +230,13 @@ TEST_F(vduse, full_table_can_be_replaced)
 	int i;
 
 	for (i = 0; i < VDUSE_ENTRIES; i++)
-		ASSERT_EQ(0, MAP(BULK_IOVA + 2 * i * size, self->bulk, size));
-	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+		ASSERT_EQ(0, map_at(BULK_IOVA + 2 * i * size, self->bulk, size));
+	ASSERT_EQ(0, batch_begin());
 	for (i = 0; i < VDUSE_ENTRIES; i++) {
-		ASSERT_EQ(0, UNMAP(BULK_IOVA + 2 * i * size, size));
-		ASSERT_EQ(0, MAP(OTHER_IOVA + 2 * i * size, self->bulk, size));
+		ASSERT_EQ(0, unmap_at(BULK_IOVA + 2 * i * size, size));
+		ASSERT_EQ(0, map_at(OTHER_IOVA + 2 * i * size, self->bulk, size));
 	}
-	ASSERT_EQ(0, client_batch(&self->c, 0, false));
+	ASSERT_EQ(0, batch_end());
 
 	for (i = 0; i < VDUSE_ENTRIES; i++) {
 		EXPECT_NOT_REACHED(BULK_IOVA + 2 * i * size);
@@ -261,33 +247,35 @@ TEST_F(vduse, full_table_can_be_replaced)
 TEST_F(vduse, refused_map_keeps_the_rest)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 
 	/* The update, and what the kernel says next to have all as it was */
 	vduse_daemon_refuse(self->daemon, 3);
-	EXPECT_GT(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	EXPECT_GT(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
 	vduse_daemon_refuse(self->daemon, 0);
 	EXPECT_NOT_REACHED(BULK_IOVA);
 	EXPECT_REACHED(self->c.iova);
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_IO();
 
-	EXPECT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
+	EXPECT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
 	EXPECT_REACHED(BULK_IOVA);
 }
 
 TEST_F(vduse, refused_unmap_changes_nothing)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, MAP(BULK_IOVA, self->bulk, BULK_SIZE));
-	START_AND_EXPECT_IO();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
+	START();
+	EXPECT_IO();
 
 	vduse_daemon_refuse(self->daemon, 1);
-	EXPECT_GT(0, UNMAP(BULK_IOVA, BULK_SIZE));
+	EXPECT_GT(0, unmap_at(BULK_IOVA, BULK_SIZE));
 	EXPECT_REACHED(BULK_IOVA);
 	EXPECT_REACHED(self->c.iova);
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_IO();
 
-	ASSERT_EQ(0, UNMAP(BULK_IOVA, BULK_SIZE));
+	ASSERT_EQ(0, unmap_at(BULK_IOVA, BULK_SIZE));
 	EXPECT_NOT_REACHED(BULK_IOVA);
 }
 
@@ -296,7 +284,8 @@ TEST_F(vduse, stuck_daemon_does_not_hang_close)
 	int start;
 
 	ASSERT_EQ(0, client_map(&self->c));
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 	ASSERT_EQ(0, vduse_set_timeout(self->daemon, TIMEOUT_S));
 	ASSERT_EQ(0, kill(self->daemon->pid, SIGSTOP));
 
@@ -313,7 +302,8 @@ TEST_F(vduse, dead_daemon_does_not_hang_close)
 	int start;
 
 	ASSERT_EQ(0, client_map(&self->c));
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 	ASSERT_EQ(0, vduse_set_timeout(self->daemon, TIMEOUT_S));
 	ASSERT_EQ(0, vduse_daemon_kill(self->daemon));
 
@@ -326,13 +316,15 @@ TEST_F(vduse, dead_daemon_does_not_hang_close)
 TEST_F(vduse, next_daemon_serves_the_same_mappings)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 	ASSERT_EQ(0, vduse_daemon_kill(self->daemon));
 	ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
 
 	EXPECT_REACHED(self->c.iova);
 	ASSERT_EQ(0, client_reset(&self->c));
-	START_AND_EXPECT_IO();
+	START();
+	EXPECT_IO();
 	client_close(&self->c);
 	EXPECT_NOTHING_REACHED();
 }

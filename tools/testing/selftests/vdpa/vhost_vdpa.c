@@ -7,7 +7,6 @@
  * not compat_.
  */
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "vdpa_util.h"
+#include "lib/test.h"
 
 #define BULK_SIZE	0x100000UL
 #define BULK_IOVA	0x100000000UL
@@ -37,61 +36,52 @@ FIXTURE_VARIANT(client)
 	unsigned int asid;
 };
 
-#define NET(_batch)	{ .mgmtdev = "vdpasim_net", .batch = _batch, \
-			  .nas = 2, .device_id = VIRTIO_ID_NET }
-#define BLK(_batch)	{ .mgmtdev = "vdpasim_blk", .batch = _batch, \
-			  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
-
 FIXTURE_VARIANT_ADD(client, net_set_map)
 {
-	.parent = NET(true),
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(client, net_set_map_asid1)
 {
-	.parent = NET(true),
+	.parent = SIM_NET(true),
 	.asid = 1,
 };
 
 FIXTURE_VARIANT_ADD(client, net_dma_map)
 {
-	.parent = NET(false),
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_VARIANT_ADD(client, net_dma_map_asid1)
 {
-	.parent = NET(false),
+	.parent = SIM_NET(false),
 	.asid = 1,
 };
 
 FIXTURE_VARIANT_ADD(client, blk_set_map)
 {
-	.parent = BLK(true),
+	.parent = SIM_BLK(true),
 };
 
 FIXTURE_VARIANT_ADD(client, blk_dma_map)
 {
-	.parent = BLK(false),
+	.parent = SIM_BLK(false),
 };
-
-#define MLX5	{ .mgmtdev = MLX5_PARENT, .batch = true, .nas = 2, \
-		  .device_id = VIRTIO_ID_NET }
 
 FIXTURE_VARIANT_ADD(client, net_mlx5)
 {
-	.parent = MLX5,
+	.parent = MLX5_NET,
 };
 
 FIXTURE_VARIANT_ADD(client, net_mlx5_asid1)
 {
-	.parent = MLX5,
+	.parent = MLX5_NET,
 	.asid = 1,
 };
 
 FIXTURE_VARIANT_ADD(client, vduse_blk)
 {
-	.parent = { .mgmtdev = VDUSE_PARENT, .batch = true, .nas = 1,
-		    .device_id = VIRTIO_ID_BLOCK },
+	.parent = VDUSE_BLK,
 };
 
 FIXTURE_SETUP(client)
@@ -121,9 +111,7 @@ FIXTURE_TEARDOWN(client)
 	/* Whatever the test did, nothing of it is still pinned */
 	EXPECT_EQ(self->pins, pins_in_system());
 	vdpa_dev_put(&self->dev);
-	EXPECT_EQ(0, vdpa_violations()) {
-		TH_LOG("%s", mlx5_mock_violation());
-	}
+	EXPECT_NO_VIOLATIONS();
 }
 
 #define ACK_PERSIST()							\
@@ -177,20 +165,11 @@ do {									\
 				   self->bulk, getpagesize()));		\
 } while (0)
 
-#define START()								\
-	ASSERT_EQ(0, client_start(&self->c))
-
-#define EXPECT_IO()							\
-	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
-
-#define EXPECT_NO_IO()							\
-	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS))
-
 /*
  * Nothing is reachable by default either. What is tried is the client's own
  * page at its physical address, so that a kernel that fails does no harm.
  */
-#define EXPECT_DEFAULT_OUT_OF_REACH()					\
+#define ASSERT_DEFAULT_OUT_OF_REACH()					\
 do {									\
 	uint64_t iova = self->c.iova;					\
 									\
@@ -398,24 +377,24 @@ TEST_F(client, bad_persist_ack_changes_nothing)
 
 TEST_F(client, default_map_is_out_of_reach)
 {
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 	ACK_COMPAT();
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 	MAP_ALL();
 	ASSERT_EQ(0, client_reset(&self->c));
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 	UNMAP_ALL();
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 }
 
 TEST_F(client, persist_default_map_is_out_of_reach)
 {
 	ACK_PERSIST();
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 	MAP_ALL();
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 	UNMAP_ALL();
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 }
 
 TEST_F(client, close_takes_all_away)
@@ -440,7 +419,7 @@ TEST_F(client, close_takes_all_away)
 		EXPECT_EQ(self->pins, pins_in_system());
 
 		ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
-		EXPECT_DEFAULT_OUT_OF_REACH();
+		ASSERT_DEFAULT_OUT_OF_REACH();
 	}
 }
 
@@ -458,7 +437,7 @@ TEST_F(client, kill_takes_all_away)
 	EXPECT_EQ(self->pins, pins_in_system());
 
 	ASSERT_EQ(0, client_open(&self->c, &self->dev, variant->asid));
-	EXPECT_DEFAULT_OUT_OF_REACH();
+	ASSERT_DEFAULT_OUT_OF_REACH();
 }
 
 TEST_F(client, open_is_exclusive)
@@ -532,17 +511,17 @@ FIXTURE_VARIANT(spaces)
 
 FIXTURE_VARIANT_ADD(spaces, set_map)
 {
-	.parent = NET(true),
+	.parent = SIM_NET(true),
 };
 
 FIXTURE_VARIANT_ADD(spaces, dma_map)
 {
-	.parent = NET(false),
+	.parent = SIM_NET(false),
 };
 
 FIXTURE_VARIANT_ADD(spaces, mlx5)
 {
-	.parent = MLX5,
+	.parent = MLX5_NET,
 };
 
 FIXTURE_SETUP(spaces)
@@ -569,9 +548,7 @@ FIXTURE_TEARDOWN(spaces)
 	client_close(&self->c);
 	EXPECT_EQ(self->pins, pins_in_system());
 	vdpa_dev_put(&self->dev);
-	EXPECT_EQ(0, vdpa_violations()) {
-		TH_LOG("%s", mlx5_mock_violation());
-	}
+	EXPECT_NO_VIOLATIONS();
 }
 
 #define MAP_PAGE(_asid)							\

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vdpa_util.h"
+#include "util.h"
 #include "vduse_daemon.h"
 
 #define DISK_SIZE	0x100000UL

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "dev.h"
+#include "util.h"
+
+/* Mappings */
+
+static int client_msg(struct vdpa_client *c, unsigned int asid, uint8_t type,
+		      uint64_t iova, const void *addr, uint64_t size,
+		      uint8_t perm)
+{
+	struct vhost_msg_v2 msg = {
+		.type = VHOST_IOTLB_MSG_V2,
+		.asid = asid,
+		.iotlb = {
+			.type = type,
+			.iova = iova,
+			.uaddr = (uintptr_t)addr,
+			.size = size,
+			.perm = perm,
+		},
+	};
+
+	return write(c->fd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -errno;
+}
+
+int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		  const void *addr, uint64_t size)
+{
+	return client_map_perm(c, asid, iova, addr, size, VHOST_ACCESS_RW);
+}
+
+int client_map_perm(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    const void *addr, uint64_t size, uint8_t perm)
+{
+	return client_msg(c, asid, VHOST_IOTLB_UPDATE, iova, addr, size, perm);
+}
+
+int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    uint64_t size)
+{
+	return client_msg(c, asid, VHOST_IOTLB_INVALIDATE, iova, NULL, size, 0);
+}
+
+int client_batch(struct vdpa_client *c, unsigned int asid, bool begin)
+{
+	return client_msg(c, asid, begin ? VHOST_IOTLB_BATCH_BEGIN :
+			  VHOST_IOTLB_BATCH_END, 0, NULL, 0, 0);
+}
+
+int client_map(struct vdpa_client *c)
+{
+	return client_map_at(c, c->asid, c->iova, c->page, sizeof(*c->page));
+}
+
+int client_unmap(struct vdpa_client *c)
+{
+	return client_unmap_at(c, c->asid, c->iova, sizeof(*c->page));
+}
+
+/* Life cycle */
+
+static int client_init(struct vdpa_client *c, const struct vdpa_dev *dev)
+{
+	struct vhost_vdpa_iova_range range;
+	uint32_t nvqs = 1;
+	int i;
+
+	if (ioctl(c->fd, VHOST_SET_OWNER) ||
+	    ioctl(c->fd, VHOST_VDPA_GET_DEVICE_ID, &c->device_id) ||
+	    ioctl(c->fd, VHOST_GET_BACKEND_FEATURES, &c->features) ||
+	    ioctl(c->fd, VHOST_VDPA_GET_IOVA_RANGE, &range))
+		return -errno;
+
+	/* Older kernels don't tell; there, a network device has no more either */
+	if (ioctl(c->fd, VHOST_VDPA_GET_VQS_COUNT, &nvqs))
+		nvqs = c->device_id == VIRTIO_ID_NET ? 2 : 1;
+	c->nvqs = nvqs < CLIENT_RINGS ? nvqs : CLIENT_RINGS;
+	c->iova = range.first > 0x100000 ? range.first : 0x100000;
+
+	c->page = vdpa_dev_alloc(dev, sizeof(*c->page));
+	if (!c->page)
+		return -errno;
+
+	for (i = 0; i < CLIENT_RINGS; i++) {
+		c->kick[i] = eventfd(0, EFD_CLOEXEC);
+		if (c->kick[i] < 0)
+			return -errno;
+	}
+
+	return 0;
+}
+
+int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
+		unsigned int asid)
+{
+	int i, r;
+
+	memset(c, 0, sizeof(*c));
+	for (i = 0; i < CLIENT_RINGS; i++) {
+		c->kick[i] = -1;
+		c->call[i] = -1;
+	}
+	c->asid = asid;
+	c->fd = open(dev->path, O_RDWR | O_CLOEXEC);
+	if (c->fd < 0)
+		return -errno;
+
+	r = client_init(c, dev);
+	if (r)
+		client_close(c);
+
+	return r;
+}
+
+void client_close(struct vdpa_client *c)
+{
+	int i;
+
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	for (i = 0; i < CLIENT_RINGS; i++) {
+		if (c->kick[i] >= 0)
+			close(c->kick[i]);
+		if (c->call[i] >= 0)
+			close(c->call[i]);
+	}
+	if (c->page)
+		munmap(c->page, sizeof(*c->page));
+	c->page = NULL;
+}
+
+int client_ack(struct vdpa_client *c, uint64_t features)
+{
+	return ioctl(c->fd, VHOST_SET_BACKEND_FEATURES, &features) ? -errno : 0;
+}
+
+static int client_status(struct vdpa_client *c, uint8_t status)
+{
+	return ioctl(c->fd, VHOST_VDPA_SET_STATUS, &status) ? -errno : 0;
+}
+
+int client_reset(struct vdpa_client *c)
+{
+	return client_status(c, 0);
+}
+
+bool client_is_running(struct vdpa_client *c)
+{
+	uint8_t status = 0;
+
+	return !ioctl(c->fd, VHOST_VDPA_GET_STATUS, &status) &&
+	       status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !(status & VIRTIO_CONFIG_S_FAILED);
+}
+
+int client_suspend(struct vdpa_client *c)
+{
+	struct vhost_vring_state base;
+	unsigned int i;
+
+	if (ioctl(c->fd, VHOST_VDPA_SUSPEND))
+		return -errno;
+	for (i = 0; i < c->nvqs; i++) {
+		base.index = i;
+		if (ioctl(c->fd, VHOST_GET_VRING_BASE, &base))
+			return -errno;
+		c->base[i] = base.num;
+	}
+	c->keep_rings = true;
+
+	return 0;
+}
+
+int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
+			  unsigned int asid)
+{
+	struct vhost_vring_state s = { .index = vq };
+
+	if (ioctl(c->fd, VHOST_VDPA_GET_VRING_GROUP, &s))
+		return -errno;
+	s.index = s.num;
+	s.num = asid;
+
+	return ioctl(c->fd, VHOST_VDPA_SET_GROUP_ASID, &s) ? -errno : 0;
+}
+
+static int client_start_ring(struct vdpa_client *c, unsigned int i)
+{
+	uint64_t ring = c->iova + offsetof(struct client_page, ring[i]);
+	struct vhost_vring_state num = { .index = i, .num = CLIENT_RING_NUM };
+	struct vhost_vring_state base = { .index = i, .num = c->base[i] };
+	struct vhost_vring_state enable = { .index = i, .num = 1 };
+	struct vhost_vring_file kick = { .index = i, .fd = c->kick[i] };
+	struct vhost_vring_file call = { .index = i, .fd = c->call[i] };
+	struct vhost_vring_addr addr = {
+		.index = i,
+		.desc_user_addr = ring,
+		.avail_user_addr = ring + offsetof(struct client_page, ring[0].avail),
+		.used_user_addr = ring + offsetof(struct client_page, ring[0].used),
+	};
+
+	if (ioctl(c->fd, VHOST_SET_VRING_NUM, &num) ||
+	    ioctl(c->fd, VHOST_SET_VRING_BASE, &base) ||
+	    ioctl(c->fd, VHOST_SET_VRING_ADDR, &addr) ||
+	    ioctl(c->fd, VHOST_SET_VRING_KICK, &kick) ||
+	    (call.fd >= 0 && ioctl(c->fd, VHOST_SET_VRING_CALL, &call)) ||
+	    ioctl(c->fd, VHOST_VDPA_SET_VRING_ENABLE, &enable))
+		return -errno;
+
+	return 0;
+}
+
+static int client_negotiate(struct vdpa_client *c)
+{
+	const uint64_t want = BIT_ULL(VIRTIO_F_VERSION_1) |
+			      BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |
+			      (c->device_id == VIRTIO_ID_NET ?
+			       BIT_ULL(VIRTIO_NET_F_MAC) |
+			       BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |
+			       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) : 0);
+	struct vhost_vdpa_config *mac;
+	uint64_t features;
+	int r = 0;
+
+	if (ioctl(c->fd, VHOST_GET_FEATURES, &features))
+		return -errno;
+	features &= want;
+	if (ioctl(c->fd, VHOST_SET_FEATURES, &features))
+		return -errno;
+	if (!(features & BIT_ULL(VIRTIO_NET_F_MAC)))
+		return 0;
+
+	mac = calloc(1, sizeof(*mac) + sizeof(c->mac));
+	if (!mac)
+		return -ENOMEM;
+	mac->len = sizeof(c->mac);
+	if (ioctl(c->fd, VHOST_VDPA_GET_CONFIG, mac))
+		r = -errno;
+	memcpy(c->mac, mac->buf, sizeof(c->mac));
+	free(mac);
+
+	return r;
+}
+
+int client_start(struct vdpa_client *c)
+{
+	const uint8_t found = VIRTIO_CONFIG_S_ACKNOWLEDGE |
+			      VIRTIO_CONFIG_S_DRIVER;
+	unsigned int i;
+	int r;
+
+	if (!c->keep_rings) {
+		memset(c->page->ring, 0, sizeof(c->page->ring));
+		memset(c->base, 0, sizeof(c->base));
+	}
+	c->keep_rings = false;
+
+	r = client_status(c, found);
+	if (!r)
+		r = client_negotiate(c);
+	if (!r)
+		r = client_status(c, found | VIRTIO_CONFIG_S_FEATURES_OK);
+	if (!r && c->asid)
+		r = client_set_group_asid(c, 0, c->asid);
+	for (i = 0; !r && i < c->nvqs; i++)
+		r = client_start_ring(c, i);
+	if (!r)
+		r = client_status(c, found | VIRTIO_CONFIG_S_FEATURES_OK |
+				  VIRTIO_CONFIG_S_DRIVER_OK);
+
+	return r;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A client of vhost-vdpa: what it maps, and the life of its virtio device */
+#ifndef SELFTEST_VDPA_CLIENT_H
+#define SELFTEST_VDPA_CLIENT_H
+
+#include <linux/vhost.h>
+#include <linux/virtio_ring.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util.h"
+
+struct vdpa_dev;
+
+/* Since v6.7; a test skips where it is not offered */
+#ifndef VHOST_BACKEND_F_IOTLB_PERSIST
+#define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
+#endif
+
+#define F_PERSIST	BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)
+#define F_BASIC		(BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) | \
+			 BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) | \
+			 BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID))
+
+#define CLIENT_RINGS	3
+#define CLIENT_RING_NUM	8
+#define CLIENT_BUF_SIZE	1024
+
+/* All that the device has to reach, in one page */
+struct client_page {
+	struct {
+		struct vring_desc desc[CLIENT_RING_NUM];
+		struct {
+			uint16_t flags;
+			uint16_t idx;
+			uint16_t ring[CLIENT_RING_NUM];
+		} alignas(64) avail;
+		struct {
+			uint16_t flags;
+			uint16_t idx;
+			struct vring_used_elem ring[CLIENT_RING_NUM];
+		} alignas(64) used;
+	} alignas(4096) ring[CLIENT_RINGS];
+	uint8_t out[CLIENT_BUF_SIZE];
+	uint8_t in[CLIENT_BUF_SIZE];
+	uint8_t ctrl[64];
+};
+
+struct vdpa_client {
+	int fd;
+	uint32_t device_id;
+	uint64_t features;	/* backend features that the device offers */
+	unsigned int asid;	/* of the group of virtqueue 0 */
+	unsigned int nvqs;
+	uint64_t iova;		/* where the device finds the page */
+	struct client_page *page;
+	int kick[CLIENT_RINGS];
+	int call[CLIENT_RINGS];
+	uint8_t mac[6];
+	uint8_t seed;		/* makes each request different */
+	uint16_t base[CLIENT_RINGS];
+	bool keep_rings;	/* the next client_start() goes on at the bases */
+};
+
+/* client_open() negotiates nothing, client_ack() acknowledges @features */
+int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
+		unsigned int asid);
+void client_close(struct vdpa_client *c);
+int client_ack(struct vdpa_client *c, uint64_t features);
+
+int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		  const void *addr, uint64_t size);
+int client_unmap_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    uint64_t size);
+/* Begin or end a batch of the above */
+int client_batch(struct vdpa_client *c, unsigned int asid, bool begin);
+/* With the permissions @perm, VHOST_ACCESS_... */
+int client_map_perm(struct vdpa_client *c, unsigned int asid, uint64_t iova,
+		    const void *addr, uint64_t size, uint8_t perm);
+/* The page itself */
+int client_map(struct vdpa_client *c);
+int client_unmap(struct vdpa_client *c);
+
+/* The virtio life cycle; client_start() sets the rings up as empty ones */
+int client_reset(struct vdpa_client *c);
+int client_start(struct vdpa_client *c);
+/* Did the device take DRIVER_OK? */
+bool client_is_running(struct vdpa_client *c);
+/* Suspend, and have the next start go on where the device stopped */
+int client_suspend(struct vdpa_client *c);
+int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
+			  unsigned int asid);
+
+#endif

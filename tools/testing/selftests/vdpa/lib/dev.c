@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dev.h"
+#include "netlink.h"
+#include "util.h"
+
+#define DEV_NAME	"vdpa_selftest"
+
+struct vdpa_given vdpa_given;
+
+int vdpa_parse_args(int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt(argc, argv, "d:nkb")) != -1) {
+		switch (opt) {
+		case 'd':
+			vdpa_given.path = optarg;
+			break;
+		case 'n':
+			vdpa_given.no_loop = true;
+			break;
+		case 'k':
+			vdpa_given.keeps = true;
+			break;
+		case 'b':
+			vdpa_given.no_burst = true;
+			break;
+		default:
+			fprintf(stderr,
+				"Usage: %s [-d /dev/vhost-vdpa-N [-n] [-k] [-b]]\n"
+				"  -d  test this device instead of those that the test creates\n"
+				"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
+				"  -k  its reset has never dropped mappings (platform IOMMU)\n"
+				"  -b  do not reset it with requests in flight\n",
+				argv[0]);
+			exit(1);
+		}
+	}
+
+	argv[1] = NULL;
+	return 1;
+}
+
+static int vdpa_dev_add(const char *name, const struct vdpa_parent *parent)
+{
+	struct vdpa_genl g;
+	int r = vdpa_genl_open(&g);
+
+	if (r)
+		return r;
+	r = vdpa_genl_add(&g, name, parent);
+	close(g.fd);
+
+	return r;
+}
+
+int vdpa_dev_del(const struct vdpa_dev *dev)
+{
+	struct vdpa_genl g;
+	int r = vdpa_genl_open(&g);
+
+	if (r)
+		return r;
+	r = vdpa_genl_del(&g, dev->name);
+	close(g.fd);
+
+	return r;
+}
+
+int vdpa_bind(const struct vdpa_dev *dev, const char *driver)
+{
+	char path[256], to[256];
+	ssize_t n;
+	int r;
+
+	snprintf(path, sizeof(path), "/sys/bus/vdpa/devices/%s/driver",
+		 dev->name);
+	n = readlink(path, to, sizeof(to) - 1);
+	if (n > 0) {
+		to[n] = '\0';
+		if (!strcmp(strrchr(to, '/') + 1, driver))
+			return 0;
+		snprintf(path, sizeof(path), "/sys/bus/vdpa/devices/%s/driver/unbind",
+			 dev->name);
+		r = write_file(path, dev->name);
+		if (r)
+			return r;
+	}
+
+	snprintf(path, sizeof(path), "/sys/bus/vdpa/drivers/%s/bind", driver);
+
+	return write_file(path, dev->name);
+}
+
+static int vdpa_dev_find_path(struct vdpa_dev *dev)
+{
+	char pattern[256], found[256];
+	int r;
+
+	snprintf(pattern, sizeof(pattern),
+		 "/sys/bus/vdpa/devices/%s/vhost-vdpa-*", dev->name);
+	r = find_one(pattern, found, sizeof(found));
+	if (!r)
+		snprintf(dev->path, sizeof(dev->path), "/dev/%s",
+			 strrchr(found, '/') + 1);
+
+	return r;
+}
+
+/* Whose is the vDPA device that this character device stands for? */
+static bool vdpa_dev_is_vduse(const struct vdpa_dev *dev)
+{
+	char pattern[256], found[256], *path;
+	bool vduse;
+
+	snprintf(pattern, sizeof(pattern), "/sys/bus/vdpa/devices/*/%s",
+		 strrchr(dev->path, '/') + 1);
+	if (find_one(pattern, found, sizeof(found)))
+		return false;
+	path = realpath(found, NULL);
+	vduse = path && strstr(path, "/vduse/");
+	free(path);
+
+	return vduse;
+}
+
+/* The one that the command line names, if it is like @parent */
+static int vdpa_dev_get_given(struct vdpa_dev *dev,
+			      const struct vdpa_parent *parent)
+{
+	uint32_t id = 0;
+	int fd;
+
+	snprintf(dev->path, sizeof(dev->path), "%s", vdpa_given.path);
+	fd = open(dev->path, O_RDWR);
+	if (fd < 0)
+		return -errno;
+	ioctl(fd, VHOST_VDPA_GET_DEVICE_ID, &id);
+	dev->nas = 1;
+	ioctl(fd, VHOST_VDPA_GET_AS_NUM, &dev->nas);
+	close(fd);
+
+	dev->use_va = vdpa_dev_is_vduse(dev);
+	dev->keeps = vdpa_given.keeps || dev->use_va;
+
+	/* How it is told its mappings is not to be seen: run only once */
+	return id == parent->device_id && parent->batch &&
+	       parent->ops->stands_for_given ? 0 : -ENODEV;
+}
+
+static int vdpa_dev_start(struct vdpa_dev *dev)
+{
+	return dev->parent->ops->start ? dev->parent->ops->start(dev) : 0;
+}
+
+static void vdpa_dev_stop(struct vdpa_dev *dev)
+{
+	if (dev->parent->ops->stop)
+		dev->parent->ops->stop(dev);
+}
+
+static long vdpa_violations_ever(const struct vdpa_dev *dev)
+{
+	return dev->parent->ops->violations ?
+	       dev->parent->ops->violations() : 0;
+}
+
+/* Before its parent is known to be there */
+static void vdpa_dev_init(struct vdpa_dev *dev, const char *name,
+			  const struct vdpa_parent *parent)
+{
+	memset(dev, 0, sizeof(*dev));
+	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	dev->parent = parent;
+	dev->nas = parent->nas;
+	dev->use_va = parent->ops->use_va;
+	dev->keeps = parent->ops->keeps;
+}
+
+int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
+		 const char **why)
+{
+	int r;
+
+	*why = "not the kind of device that -d names";
+	vdpa_dev_init(dev, vdpa_given.path ? "" : DEV_NAME, parent);
+	if (vdpa_given.path)
+		return vdpa_dev_get_given(dev, parent);
+
+	if (access("/sys/bus/vdpa/devices/" DEV_NAME, F_OK) == 0)
+		vdpa_dev_del(dev);
+
+	r = vdpa_load_parent(parent, why);
+	if (r)
+		return r;
+
+	if (vdpa_dev_start(dev)) {
+		*why = "cannot create a VDUSE device: not root, or the name is in use";
+		return -ENOENT;
+	}
+	if (vdpa_dev_add(dev->name, parent)) {
+		vdpa_dev_stop(dev);
+		*why = "cannot add a device: not root, or the name is in use";
+		return -ENOENT;
+	}
+
+	if (vdpa_bind(dev, "vhost_vdpa") || vdpa_dev_find_path(dev)) {
+		vdpa_dev_del(dev);
+		vdpa_dev_stop(dev);
+		*why = "cannot bind the device to vhost_vdpa";
+		return -ENOENT;
+	}
+	dev->created = true;
+	dev->violations = vdpa_violations_ever(dev);
+	vdpa_check_pins(dev, true);
+
+	return 0;
+}
+
+int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent)
+{
+	int r;
+
+	vdpa_dev_init(dev, DEV_NAME "-2", parent);
+	r = vdpa_given.path ? -ENODEV : vdpa_dev_add(dev->name, parent);
+	if (r)
+		return r;
+
+	dev->created = true;
+	r = vdpa_bind(dev, "vhost_vdpa");
+	if (!r)
+		r = vdpa_dev_find_path(dev);
+	if (r)
+		vdpa_dev_put(dev);
+
+	return r;
+}
+
+void vdpa_dev_put(struct vdpa_dev *dev)
+{
+	if (dev->created)
+		vdpa_dev_del(dev);
+	dev->created = false;
+	vdpa_dev_stop(dev);
+}
+
+void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
+		       MAP_POPULATE | (dev->use_va ? MAP_SHARED : MAP_PRIVATE),
+		       -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void vdpa_check_pins(const struct vdpa_dev *dev, bool on)
+{
+	if (dev->parent->ops->check_pins)
+		dev->parent->ops->check_pins(on);
+}
+
+long vdpa_violations(const struct vdpa_dev *dev)
+{
+	return vdpa_violations_ever(dev) - dev->violations;
+}
+
+const char *vdpa_violation(const struct vdpa_dev *dev)
+{
+	return dev->parent->ops->violation ? dev->parent->ops->violation() : "";
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The device under test: one that the test creates, or the device that the
+ * command line names (-d), which is there already and is left there.
+ */
+#ifndef SELFTEST_VDPA_DEV_H
+#define SELFTEST_VDPA_DEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "parent.h"
+
+struct vdpa_dev {
+	const struct vdpa_parent *parent;
+	char name[64];		/* on the vdpa bus */
+	char path[64];		/* of the character device */
+	bool created;
+	unsigned int nas;	/* number of address spaces */
+	bool use_va;		/* only shared memory is mapped, nothing is pinned */
+	bool keeps;		/* its reset has never dropped mappings */
+	long violations;	/* of its parent, when the test began */
+	struct vduse_daemon *daemon;
+};
+
+/* What the command line says about the device under test */
+struct vdpa_given {
+	const char *path;
+	bool no_loop;
+	bool keeps;
+	bool no_burst;
+};
+
+extern struct vdpa_given vdpa_given;
+
+/*
+ * -d DEV: test this device. -n: it does not loop frames, sending must do.
+ * -k: its reset has never dropped mappings. -b: client_burst() does nothing,
+ * and the process of client_fork() waits after its first request.
+ */
+int vdpa_parse_args(int argc, char **argv);
+
+/*
+ * Give the test its device, bound to vhost-vdpa. -ENODEV: the device that the
+ * command line names is another kind of parent. -ENOENT: something is missing,
+ * @why says what.
+ */
+int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
+		 const char **why);
+void vdpa_dev_put(struct vdpa_dev *dev);
+/*
+ * One more like it, beside the first one. -ENODEV, -ENOSPC: the command line
+ * names the only one, the parent has no more
+ */
+int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent);
+/* Blocks while it is open */
+int vdpa_dev_del(const struct vdpa_dev *dev);
+int vdpa_bind(const struct vdpa_dev *dev, const char *driver);
+
+/*
+ * Whether the parent, if it can, looks out for pages that it has mapped and that
+ * are not pinned: from vdpa_dev_get() on. It takes time for each page.
+ */
+void vdpa_check_pins(const struct vdpa_dev *dev, bool on);
+/* What no driver may do, since vdpa_dev_get(); 0 where nobody looks */
+long vdpa_violations(const struct vdpa_dev *dev);
+/* ... and the last of it */
+const char *vdpa_violation(const struct vdpa_dev *dev);
+
+/* Memory of a kind that the device can have mapped; NULL if there is none */
+void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size);
+
+#endif

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "util.h"
+
+long pins_ever(void)
+{
+	if (write_file("/proc/sys/vm/stat_refresh", "1"))
+		return -1;
+
+	return read_key("/proc/vmstat", "nr_foll_pin_acquired ");
+}
+
+long pins_in_system(void)
+{
+	long n = pins_ever();
+
+	return n < 0 ? n : n - read_key("/proc/vmstat", "nr_foll_pin_released ");
+}
+
+long pins_of_process(void)
+{
+	long kib = read_key("/proc/self/status", "VmPin:");
+
+	return kib < 0 ? -1 : kib * 1024 / getpagesize();
+}
+
+uint64_t phys_addr(const void *addr)
+{
+	uint64_t entry = 0, page = getpagesize();
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry),
+		  (uintptr_t)addr / page * sizeof(entry)) != sizeof(entry))
+		entry = 0;
+	close(fd);
+
+	return (entry & (BIT_ULL(55) - 1)) * page;
+}
+
+int phys_dirty(uint64_t pa)
+{
+	const uint64_t dirty = BIT_ULL(4);	/* KPF_DIRTY */
+	uint64_t flags;
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = pread(fd, &flags, sizeof(flags), pa / getpagesize() * sizeof(flags));
+	close(fd);
+
+	return n == sizeof(flags) ? !!(flags & dirty) : -1;
+}
+
+/*
+ * Memory that is touched in random order is handed out in the order in which
+ * it is free, which is mostly one after the other.
+ */
+void *shuffled_alloc(size_t size)
+{
+	size_t page = getpagesize(), n = size / page, i, other;
+	uint64_t state = 1;
+	uint32_t *order, tmp;
+	char *mem;
+
+	order = malloc(n * sizeof(*order));
+	if (!order)
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED) {
+		free(order);
+		return NULL;
+	}
+	madvise(mem, size, MADV_NOHUGEPAGE);
+
+	for (i = 0; i < n; i++)
+		order[i] = i;
+	for (i = n; i > 1; i--) {
+		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+		other = (state >> 33) % i;
+		tmp = order[i - 1];
+		order[i - 1] = order[other];
+		order[other] = tmp;
+	}
+	for (i = 0; i < n; i++)
+		mem[order[i] * page] = 1;
+	free(order);
+
+	return mem;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Memory, and the kernel's own account of pinned pages */
+#ifndef SELFTEST_VDPA_MEM_H
+#define SELFTEST_VDPA_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Pages that are pinned in the whole system, and by the caller's memory */
+long pins_in_system(void);
+long pins_of_process(void);
+/* Pages that were pinned since boot, unpinned since or not */
+long pins_ever(void);
+
+/* Physical address of what is at @addr, which must be in memory; 0 if unknown */
+uint64_t phys_addr(const void *addr);
+/* Will what is there be written back? -1: can't tell */
+int phys_dirty(uint64_t pa);
+
+/*
+ * Memory in pages of 4 KiB that do not follow each other, in an order that is
+ * always the same; NULL if there is not enough
+ */
+void *shuffled_alloc(size_t size);
+
+#endif

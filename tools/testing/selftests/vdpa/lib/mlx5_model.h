@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The account of the model of mlx5's firmware (tools/testing/vdpa/mlx5): a
+ * number from one of its files, commands of one opcode, objects of one kind
+ * ("mkey") that are alive, and its last complaint.
+ */
+#ifndef SELFTEST_VDPA_MLX5_MODEL_H
+#define SELFTEST_VDPA_MLX5_MODEL_H
+
+#define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
+
+/* -1 where there is no model */
+long mlx5_mock_get(const char *file);
+int mlx5_mock_set(const char *file, unsigned int val);
+long mlx5_mock_commands(unsigned int opcode);
+long mlx5_mock_objects(const char *kind);
+const char *mlx5_mock_violation(void);
+
+#endif

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mlx5_model.h"
+#include "parent.h"
+#include "util.h"
+
+static int mlx5_load(const struct vdpa_parent *parent, const char **why)
+{
+	static const char *const modules[] = {
+		"mlx5_mock", "mlx5_vdpa", "vhost_vdpa", "virtio_vdpa",
+		"virtio_net", NULL
+	};
+
+	if (load_modules(modules, why)) {
+		*why = "no mlx5_vdpa, or no model of its firmware (tools/testing/vdpa/mlx5)";
+		return -ENOENT;
+	}
+	if (access(MLX5_MOCK, F_OK)) {
+		*why = "no PCI device for the mlx5 model (an ivshmem of QEMU), or no debugfs";
+		return -ENOENT;
+	}
+
+	return 0;
+}
+
+static int mlx5_unload(void)
+{
+	static char *const modprobe[] = { "modprobe", "-r", "mlx5_vdpa", NULL };
+
+	return run_program(modprobe);
+}
+
+/* mlx5_vdpa calls its management device after the one it is a part of */
+static int mlx5_pci_address(const struct vdpa_parent *parent, char *address,
+			    size_t size)
+{
+	char path[256];
+	int r = find_one("/sys/bus/pci/drivers/mlx5_mock/0000:*", path,
+			 sizeof(path));
+
+	if (!r)
+		snprintf(address, size, "%s", strrchr(path, '/') + 1);
+
+	return r;
+}
+
+static void mlx5_check_pins(bool on)
+{
+	mlx5_mock_set("check_pins", on);
+}
+
+static long mlx5_violations(void)
+{
+	long n = mlx5_mock_get("violations");
+
+	return n < 0 ? 0 : n;
+}
+
+const struct vdpa_parent_ops mlx5_ops = {
+	.load = mlx5_load,
+	.unload = mlx5_unload,
+	.pci_address = mlx5_pci_address,
+	.check_pins = mlx5_check_pins,
+	.violations = mlx5_violations,
+	.violation = mlx5_mock_violation,
+	.set_mac = true,
+};

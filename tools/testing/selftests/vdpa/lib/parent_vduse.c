@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dev.h"
+#include "parent.h"
+#include "util.h"
+#include "vduse_daemon.h"
+
+static int vduse_unload(void)
+{
+	static char *const modprobe[] = { "modprobe", "-r", "vduse", NULL };
+
+	return run_program(modprobe);
+}
+
+static int vduse_load(const struct vdpa_parent *parent, const char **why)
+{
+	static const char *const modules[] = {
+		"vhost_vdpa", "virtio_vdpa", "virtio_blk", NULL
+	};
+	char now[16] = "", entries[64];
+	const char *const parameters[] = { entries, NULL };
+
+	read_file("/sys/module/vduse/parameters/max_iotlb_entries", now,
+		  sizeof(now));
+	if (now[0] && atoi(now) != VDUSE_ENTRIES && vduse_unload()) {
+		*why = "VDUSE is in use";
+		return -ENOENT;
+	}
+	snprintf(entries, sizeof(entries), "max_iotlb_entries=%d", VDUSE_ENTRIES);
+
+	return load_module("vduse", parameters, why) ?:
+	       load_modules(modules, why);
+}
+
+/* The process is part of the device */
+static int vduse_start(struct vdpa_dev *dev)
+{
+	int r;
+
+	dev->daemon = calloc(1, sizeof(*dev->daemon));
+	if (!dev->daemon)
+		return -ENOMEM;
+	r = vduse_daemon_start(dev->daemon, dev->name);
+	if (r) {
+		free(dev->daemon);
+		dev->daemon = NULL;
+	}
+
+	return r;
+}
+
+static void vduse_stop(struct vdpa_dev *dev)
+{
+	if (!dev->daemon)
+		return;
+	vduse_daemon_stop(dev->daemon);
+	free(dev->daemon);
+	dev->daemon = NULL;
+}
+
+const struct vdpa_parent_ops vduse_ops = {
+	.load = vduse_load,
+	.unload = vduse_unload,
+	.start = vduse_start,
+	.stop = vduse_stop,
+	.use_va = true,
+	.keeps = true,
+};

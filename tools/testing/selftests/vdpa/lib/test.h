@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * For tests, after kselftest_harness.h: all of the library, and the macros that
+ * tests share. A fixture has its device in self->dev and its client, if there is
+ * one, in self->c. After a failure EXPECT_... goes on; ASSERT_... does not, and
+ * no macro without such a name does.
+ */
+#ifndef SELFTEST_VDPA_TEST_H
+#define SELFTEST_VDPA_TEST_H
+
+#include "client.h"
+#include "dev.h"
+#include "fault.h"
+#include "io.h"
+#include "klog.h"
+#include "mem.h"
+#include "mlx5_model.h"
+#include "netlink.h"
+#include "parent.h"
+#include "util.h"
+#include "vduse_daemon.h"
+#include "virtio.h"
+
+/* In the client's address space; for a test to expect a result of */
+#define map_at(_iova, _addr, _size)					\
+	client_map_at(&self->c, self->c.asid, _iova, _addr, _size)
+#define unmap_at(_iova, _size)						\
+	client_unmap_at(&self->c, self->c.asid, _iova, _size)
+#define batch_begin()	client_batch(&self->c, self->c.asid, true)
+#define batch_end()	client_batch(&self->c, self->c.asid, false)
+
+#define START()								\
+	ASSERT_EQ(0, client_start(&self->c))
+
+#define EXPECT_IO()							\
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+#define ASSERT_IO()							\
+	ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS))
+
+#define EXPECT_NO_IO()							\
+	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, NO_IO_MS))
+
+/* A device that works in its client's page */
+#define MAP_AND_START()							\
+do {									\
+	ASSERT_EQ(0, client_map(&self->c));				\
+	START();							\
+	ASSERT_IO();							\
+} while (0)
+
+/* virtio-vdpa can follow, and vhost-vdpa after it */
+#define ASSERT_VIRTIO_IO()						\
+do {									\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
+	ASSERT_EQ(0, virtio_io(&self->dev));				\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
+} while (0)
+
+/* The driver did nothing that no driver may do */
+#define EXPECT_NO_VIOLATIONS()						\
+do {									\
+	EXPECT_EQ(0, vdpa_violations(&self->dev)) {			\
+		TH_LOG("%s", vdpa_violation(&self->dev));		\
+	}								\
+} while (0)
+
+/* Nothing was logged as an error since the last call; needs self->log */
+#define EXPECT_NO_LOG()							\
+do {									\
+	EXPECT_EQ(0, log_errors(self->log, sizeof(self->log))) {	\
+		TH_LOG("first error in the log: %s", self->log);	\
+	}								\
+} while (0)
+
+#endif

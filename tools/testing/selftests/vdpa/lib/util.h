@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Small things. Here and in the other files of this library, a function returns
+ * 0 or a negative errno unless said otherwise, and addresses and sizes are in
+ * bytes.
+ */
+#ifndef SELFTEST_VDPA_UTIL_H
+#define SELFTEST_VDPA_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BIT_ULL(_nr)	(1ULL << (_nr))
+
+int write_file(const char *path, const char *text);
+/* The first line, without its end */
+int read_file(const char *path, char *buf, size_t size);
+/* The value that follows @key in a file of "key value" lines; -1 if none does */
+long read_key(const char *path, const char *key);
+/* The first path that matches */
+int find_one(const char *pattern, char *path, size_t size);
+/* Have a program, which is looked up in $PATH, done. -EIO: it failed */
+int run_program(char *const argv[]);
+uint64_t now_ms(void);
+
+#endif
