@@ -5,7 +5,7 @@ BASE ?= linux-6.1.y
 FLAVOUR ?= fast
 export BASE BASE_TREE ACCEL
 
-.PHONY: help demo test matrix test-clients tree kernel vm series refresh bench clean
+.PHONY: help demo test matrix test-clients tree kernel vm series refresh bench latency clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -17,6 +17,7 @@ help:
 	@echo 'make series     the series as mbox files for git am and b4, in out/'
 	@echo 'make refresh    take commits made in the tree back into patches/'
 	@echo 'make bench      the measurements, as tables and plots'
+	@echo 'make latency    how long others wait for the CPU meanwhile'
 	@echo 'make clean      remove build/ and out/'
 	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
 
@@ -27,6 +28,9 @@ bench: kernel
 	@harness/bench.sh
 	@harness/bench-mlx5.sh
 	@harness/profile.sh
+
+latency: kernel
+	@harness/latency.sh
 
 test series:
 	@harness/$@.sh

@@ -617,6 +617,21 @@ TEST_F(map, invalidate_of_a_part_loses_no_pin)
 	EXPECT_PINS(0);
 }
 
+/* Memory that was never written to is the zero page, which nobody pins */
+TEST_F(map, zero_page_is_no_page_that_lost_its_pin)
+{
+	void *mem = mmap(NULL, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, client_map_perm(&self->c, 0, IOVA, mem, 4 * PAGE,
+				     VHOST_ACCESS_RO));
+	EXPECT_EQ(4, pins_of_process());
+	/* The simulator, which looks at what it unmaps, would warn */
+	EXPECT_EQ(0, unmap_at(IOVA, 4 * PAGE));
+	munmap(mem, 4 * PAGE);
+}
+
 int main(int argc, char **argv)
 {
 	return test_harness_run(vdpa_parse_args(argc, argv), argv);

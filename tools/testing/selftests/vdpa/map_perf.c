@@ -37,9 +37,6 @@
 #define MIB	0x100000UL
 #define IOVA	BIT_ULL(32)
 
-/* The memory behind "alias": mapped over and over until the size is there */
-#define ALIAS_SIZE (64 * MIB)
-
 /* Rounds that count */
 static unsigned int rounds = 3;
 
@@ -124,52 +121,10 @@ static void *alloc_memfd(size_t size)
 	return p;
 }
 
-/* Pages of a file in memory, which are as shuffled as shuffled_alloc()'s */
-static int shuffled_memfd(size_t size)
-{
-	int fd = memfd_create("map_perf", MFD_CLOEXEC);
-	char *order, *file;
-	size_t i, n = 0;
-
-	if (fd < 0 || ftruncate(fd, size))
-		return -1;
-	order = shuffled_alloc(size);
-	file = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (!order || file == MAP_FAILED)
-		return -1;
-	/* A permutation: the step has no divisor in common with a power of 2 */
-	for (i = 0; i < size / PAGE; i++) {
-		n = (n + 5003) % (size / PAGE);
-		file[n * PAGE] = 1;
-	}
-	munmap(file, size);
-	munmap(order, size);
-
-	return fd;
-}
-
-static void *alloc_alias(size_t size)
-{
-	int fd = shuffled_memfd(ALIAS_SIZE);
-	char *p = reserve(size);
-	size_t i;
-
-	if (fd < 0 || !p)
-		return NULL;
-	for (i = 0; i < size; i += ALIAS_SIZE)
-		if (mmap(p + i, ALIAS_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) ==
-		    MAP_FAILED)
-			return NULL;
-	close(fd);
-
-	return p;
-}
-
 static const struct kind kinds[] = {
 	{ "4k", alloc_small, false },
 	{ "shuffled", shuffled_alloc, false },
-	{ "alias", alloc_alias, false },
+	{ "alias", alias_alloc, false },
 	{ "thp", alloc_thp, true },
 	{ "hugetlb", alloc_hugetlb, true },
 	{ "memfd", alloc_memfd, true },

@@ -52,3 +52,57 @@ bool fault_disarm(void)
 
 	return atoi(buf) == 0;
 }
+
+static int memory_arm(const struct fault_source *source, unsigned int nth)
+{
+	int r = fault_init();
+
+	if (!r)
+		fault_arm(nth);
+
+	return r;
+}
+
+static bool memory_disarm(const struct fault_source *source)
+{
+	return fault_disarm();
+}
+
+const struct fault_source memory_fault = {
+	.name = "memory",
+	.arm = memory_arm,
+	.disarm = memory_disarm,
+};
+
+#define SIM_DEBUGFS	DEBUGFS "vdpa_sim/"
+#define SIM_ALWAYS	1000000
+
+static int sim_set(const char *op, const char *file, unsigned int val)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path), SIM_DEBUGFS "%s/%s", op, file);
+	snprintf(text, sizeof(text), "%u", val);
+
+	return write_file(path, text);
+}
+
+int sim_fail(const char *op, unsigned int nth, bool always)
+{
+	return sim_set(op, "verbose", 0) ?:
+	       sim_set(op, "space", nth) ?:
+	       sim_set(op, "times", always ? SIM_ALWAYS : 1) ?:
+	       sim_set(op, "probability", 100);
+}
+
+bool sim_fail_stop(const char *op)
+{
+	char path[128], left[16];
+
+	sim_set(op, "probability", 0);
+	snprintf(path, sizeof(path), SIM_DEBUGFS "%s/times", op);
+	if (read_file(path, left, sizeof(left)))
+		return false;
+
+	return atoi(left) != 1 && atoi(left) != SIM_ALWAYS;
+}

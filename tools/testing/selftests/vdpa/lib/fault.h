@@ -1,15 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * Have the @nth allocation of memory of this thread from here on fail. Returned
- * by fault_disarm(): was there one? -ENOENT: no fault injection in this kernel.
- */
+/* Things that fail on demand */
 #ifndef SELFTEST_VDPA_FAULT_H
 #define SELFTEST_VDPA_FAULT_H
 
 #include <stdbool.h>
 
+/*
+ * Have the @nth allocation of memory of this thread from here on fail. Other
+ * points of the kernel's fault injection count, too: the operations of the
+ * simulator. Returned by fault_disarm(): was there one? -ENOENT: no fault
+ * injection in this kernel.
+ */
 int fault_init(void);
 void fault_arm(unsigned int nth);
 bool fault_disarm(void);
+
+/*
+ * Have an operation of the simulator return -EIO: the @nth call from here on,
+ * or @always from there on. @op is a directory in its debugfs, "fail_set_map".
+ * Returned by sim_fail_stop(): has it failed? -ENOENT: not in this kernel.
+ */
+int sim_fail(const char *op, unsigned int nth, bool always);
+bool sim_fail_stop(const char *op);
+
+/* A kind of failure to go through a device's life with, one place after the other */
+struct fault_source {
+	const char *name;
+	/* Have the @nth from here on fail. -ENOENT: not in this kernel */
+	int (*arm)(const struct fault_source *source, unsigned int nth);
+	/* Was there one? */
+	bool (*disarm)(const struct fault_source *source);
+	bool always;		/* everything fails from there on */
+};
+
+/* fault_arm() and fault_disarm() */
+extern const struct fault_source memory_fault;
 
 #endif

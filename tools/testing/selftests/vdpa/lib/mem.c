@@ -97,3 +97,46 @@ void *shuffled_alloc(size_t size)
 
 	return mem;
 }
+
+/* Pages of a file in memory, which are as shuffled as shuffled_alloc()'s */
+static int shuffled_memfd(size_t size)
+{
+	size_t page = getpagesize(), i, n = 0;
+	int fd = memfd_create("shuffled", MFD_CLOEXEC);
+	char *order, *file;
+
+	if (fd < 0 || ftruncate(fd, size))
+		return -1;
+	order = shuffled_alloc(size);
+	file = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!order || file == MAP_FAILED)
+		return -1;
+	/* A permutation: the step has no divisor in common with a power of 2 */
+	for (i = 0; i < size / page; i++) {
+		n = (n + 5003) % (size / page);
+		file[n * page] = 1;
+	}
+	munmap(file, size);
+	munmap(order, size);
+
+	return fd;
+}
+
+void *alias_alloc(size_t size)
+{
+	int fd = shuffled_memfd(ALIAS_SIZE);
+	char *p = mmap(NULL, size, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t i;
+
+	if (fd < 0 || p == MAP_FAILED)
+		return NULL;
+	for (i = 0; i < size; i += ALIAS_SIZE)
+		if (mmap(p + i, ALIAS_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) ==
+		    MAP_FAILED)
+			return NULL;
+	close(fd);
+
+	return p;
+}

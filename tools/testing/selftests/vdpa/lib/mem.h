@@ -22,5 +22,11 @@ int phys_dirty(uint64_t pa);
  * always the same; NULL if there is not enough
  */
 void *shuffled_alloc(size_t size);
+/*
+ * The same, but no more than 64 MiB of memory, which is there over and over, and
+ * shared; @size is a multiple of that
+ */
+#define ALIAS_SIZE	(64UL << 20)
+void *alias_alloc(size_t size);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct fault_source;
 struct vdpa_dev;
 struct vdpa_parent;
 
@@ -28,6 +29,8 @@ struct vdpa_parent_ops {
 	/* How often a driver did what no driver may do, and the last (optional) */
 	long (*violations)(void);
 	const char *(*violation)(void);
+	/* What of it can be made to fail, up to one without a name (optional) */
+	const struct fault_source *faults;
 
 	bool stands_for_given;	/* its tests are those of a device that -d names */
 	bool set_mac;		/* a network device is given its address */
@@ -43,6 +46,8 @@ struct vdpa_parent {
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
 	unsigned int entries;	/* ranges that an address space holds; 0: all */
+	bool no_reset_map;	/* it lacks .reset_map and .compat_reset ... */
+	bool no_compat_reset;	/* ... or the latter */
 };
 
 extern const struct vdpa_parent_ops sim_ops;
@@ -64,9 +69,10 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 	  .nas = 2, .device_id = VIRTIO_ID_NET }
 
 /* A disk in a process of the test's own, vduse_daemon.h */
-#define VDUSE_BLK							\
+#define VDUSE_BLK_ENTRIES(_n)						\
 	{ .ops = &vduse_ops, .mgmtdev = "vduse", .batch = true,		\
-	  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
+	  .nas = 1, .device_id = VIRTIO_ID_BLOCK, .entries = (_n) }
+#define VDUSE_BLK	VDUSE_BLK_ENTRIES(VDUSE_ENTRIES)
 /* Entries in its IOTLB, few enough to have it full */
 #define VDUSE_ENTRIES	16
 

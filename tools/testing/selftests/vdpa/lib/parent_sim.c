@@ -3,11 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fault.h"
 #include "parent.h"
 #include "util.h"
 
 #define PARAMETERS	"/sys/module/vdpa_sim/parameters/"
 #define ENTRIES		2048	/* or no limit, by the age of the simulator */
+
+/* Is the operation there? It always is where no parameter can leave it out */
+static bool sim_has(const char *op)
+{
+	char path[128], has[16];
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", op);
+
+	return read_file(path, has, sizeof(has)) || has[0] == 'Y';
+}
 
 /* Is it loaded, and not as @parent needs it? */
 static bool sim_differs(const struct vdpa_parent *parent)
@@ -23,7 +34,9 @@ static bool sim_differs(const struct vdpa_parent *parent)
 	n = strtoul(entries, NULL, 10);
 
 	return atoi(batch) != parent->batch ||
-	       (parent->entries ? n != parent->entries : n < ENTRIES);
+	       (parent->entries ? n != parent->entries : n < ENTRIES) ||
+	       sim_has("reset_map") == parent->no_reset_map ||
+	       sim_has("compat_reset") == parent->no_compat_reset;
 }
 
 static int sim_unload(void)
@@ -35,29 +48,45 @@ static int sim_unload(void)
 	return run_program(modprobe);
 }
 
+static int sim_lacks_ops(const struct vdpa_parent *parent, const char **why)
+{
+	if (sim_has("reset_map") != parent->no_reset_map &&
+	    sim_has("compat_reset") != parent->no_compat_reset)
+		return 0;
+	*why = "the simulator can't leave out operations in this kernel";
+
+	return -ENOENT;
+}
+
 static int sim_load(const struct vdpa_parent *parent, const char **why)
 {
 	static const char *const modules[] = {
 		"vdpa_sim_net", "vdpa_sim_blk", "vhost_vdpa", "virtio_vdpa",
 		"virtio_net", "virtio_blk", NULL
 	};
+	const char *parameters[5] = {}, **p = parameters;
 	char batch[32], entries[32];
-	const char *const parameters[] = {
-		batch, parent->entries ? entries : NULL, NULL
-	};
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
+	*p++ = batch;
 	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
 		 parent->entries);
+	if (parent->entries)
+		*p++ = entries;
+	if (parent->no_reset_map)
+		*p++ = "reset_map=0";
+	if (parent->no_compat_reset)
+		*p++ = "compat_reset=0";
 	if (sim_differs(parent) && sim_unload()) {
 		*why = "the simulator is in use";
 		return -ENOENT;
 	}
 	if (modules_are_loaded(modules))
-		return 0;
+		return sim_lacks_ops(parent, why);
 
 	return load_module("vdpa_sim", parameters, why) ?:
-	       load_modules(modules, why);
+	       load_modules(modules, why) ?:
+	       sim_lacks_ops(parent, why);
 }
 
 static void sim_check_pins(bool on)
@@ -65,10 +94,40 @@ static void sim_check_pins(bool on)
 	write_file(PARAMETERS "check_pins", on ? "Y" : "N");
 }
 
+static int sim_arm(const struct fault_source *source, unsigned int nth)
+{
+	return sim_fail(source->name, nth, source->always);
+}
+
+static bool sim_disarm(const struct fault_source *source)
+{
+	return sim_fail_stop(source->name);
+}
+
+#define SIM_FAULT(_op, _always)						\
+	{ .name = (_op), .arm = sim_arm, .disarm = sim_disarm, .always = (_always) }
+
+static const struct fault_source sim_faults[] = {
+	SIM_FAULT("fail_set_map", false),
+	SIM_FAULT("fail_set_map", true),
+	SIM_FAULT("lose_map", false),
+	SIM_FAULT("lose_map", true),
+	SIM_FAULT("fail_dma_map", false),
+	SIM_FAULT("fail_dma_map", true),
+	SIM_FAULT("fail_dma_unmap", false),
+	SIM_FAULT("fail_dma_unmap", true),
+	SIM_FAULT("fail_reset_map", false),
+	SIM_FAULT("fail_reset_map", true),
+	SIM_FAULT("fail_reset", false),
+	SIM_FAULT("fail_reset", true),
+	{}
+};
+
 const struct vdpa_parent_ops sim_ops = {
 	.load = sim_load,
 	.unload = sim_unload,
 	.check_pins = sim_check_pins,
+	.faults = sim_faults,
 	.stands_for_given = true,
 	.set_mac = true,
 };

@@ -25,11 +25,12 @@ static int vduse_load(const struct vdpa_parent *parent, const char **why)
 
 	read_file("/sys/module/vduse/parameters/max_iotlb_entries", now,
 		  sizeof(now));
-	if (now[0] && atoi(now) != VDUSE_ENTRIES && vduse_unload()) {
+	if (now[0] && strtoul(now, NULL, 10) != parent->entries && vduse_unload()) {
 		*why = "VDUSE is in use";
 		return -ENOENT;
 	}
-	snprintf(entries, sizeof(entries), "max_iotlb_entries=%d", VDUSE_ENTRIES);
+	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
+		 parent->entries);
 
 	return load_module("vduse", parameters, why) ?:
 	       load_modules(modules, why);

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# How long others wait for the CPU while a client has single pages mapped and
+# unmapped, with the modules of the base and with ours: a table, and all figures
+# in out/<base>/latency.
+#
+# On one CPU whose clock counts instructions, a thread of the highest priority
+# looks how late it wakes up. This kernel is preempted only where it says so
+# (PREEMPT_VOLUNTARY), so what is found includes all that is done with interrupts
+# or preemption off. Shorter sections than the 20 us that the thread sleeps can
+# be missed.
+
+. "$(dirname "$0")/lib.sh"
+
+"$top/harness/build-selftests.sh" >/dev/null
+parents='set_map dma_map mlx5 vduse'
+phases='map unmap reset close'
+mib=4096
+limit_us=1000
+mkdir -p "$out"
+
+# measure SIDE PARENT: a million ranges are more than the base allows by default
+measure()
+{
+	local side=$1 parent=$2 option=() entries=max_iotlb_entries=2000000 load
+
+	[ "$side" = ours ] || option=(--unpatched)
+	load="modprobe vhost_vdpa $entries"
+	case $parent in
+	set_map) load+=" && modprobe vdpa_sim batch_mapping=1 $entries" ;;
+	dma_map) load+=" && modprobe vdpa_sim batch_mapping=0 $entries" ;;
+	mlx5) load+=" && modprobe -a mlx5_mock && modprobe mlx5_vdpa $entries" ;;
+	esac
+	step "$parent with the $side modules"
+	# The base can't do all of it, and the output says so
+	"$top/harness/vm.sh" --icount --mem 4G --mlx5 --timeout 1800 "${option[@]}" -- \
+		"echo 0 >/proc/sys/kernel/printk; $load &&
+		$build/selftests/latency $side $parent $mib; true" >>"$out/latency" ||
+		die "measuring $parent (see $out/latency)"
+}
+
+# microseconds SIDE PARENT PHASE
+microseconds()
+{
+	awk -v want="modules=$1 parent=$2 phase=$3" '
+		/^latency / && $2 " " $3 " " $5 == want {
+			sub("ns_max=", "", $6)
+			printf "%d\n", $6 / 1000
+			found = 1
+		}
+		END { if (!found) print "-" }' "$out/latency"
+}
+
+: >"$out/latency"
+for parent in $parents; do
+	measure unpatched "$parent"
+	measure ours "$parent"
+done
+
+failed=0
+printf '\nLongest wait for the CPU, in thousands of guest instructions (us at 1 ns each)\n'
+printf '%-10s %9s %12s %12s\n' parent phase base ours
+for parent in $parents; do
+	for phase in $phases; do
+		ours=$(microseconds ours "$parent" "$phase")
+		printf '%-10s %9s %12s %12s\n' "$parent" "$phase" \
+			"$(microseconds unpatched "$parent" "$phase")" "$ours"
+		[ "$ours" != - ] && [ "$ours" -lt "$limit_us" ] || failed=1
+	done
+done
+printf '%s\n' "A million ranges of 4 KiB; VDUSE has room for 2048."
+[ $failed = 0 ] || die "ours is to stay below $limit_us"
