@@ -5,6 +5,7 @@
  * daemon says how many ranges it has mapped. It keeps them over a reset in
  * these tests, to see that it is told when they go.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,6 +24,8 @@
 #define BULK_SIZE	(32UL << 20)
 #define BULK_IOVA	BIT_ULL(32)
 #define OTHER_IOVA	BIT_ULL(33)
+/* Where VDUSE has coherent memory, and none of it for so small a device */
+#define COHERENT_IOVA	(96UL << 20)
 
 /* What a test lets the daemon have, and what VDUSE gives it by default */
 #define TIMEOUT_S	2
@@ -63,11 +66,9 @@ FIXTURE_SETUP(vduse)
 
 FIXTURE_TEARDOWN(vduse)
 {
-	/* A test may have stopped it, and a daemon that is dead answers nothing */
+	/* A test may have stopped it */
 	if (self->daemon->pid)
 		kill(self->daemon->pid, SIGCONT);
-	else
-		vduse_set_timeout(self->daemon, 1);
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
 }
@@ -199,6 +200,61 @@ TEST_F(vduse, open_takes_away_what_the_kernel_had)
 	EXPECT_NOTHING_REACHED();
 }
 
+/* virtio-vdpa has the device, until the daemon has mapped the domain at @_iova */
+#define HOLD_AND_LEAVE(_iova)						\
+do {									\
+	client_close(&self->c);						\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));		\
+	ASSERT_EQ(0, virtio_io(&self->dev));				\
+	ASSERT_EQ(0, vduse_daemon_hold(self->daemon, _iova));		\
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));		\
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));		\
+} while (0)
+
+/* Not the page, either, the number of which is that of the client's address */
+TEST_F(vduse, stale_mapping_gets_nothing_of_a_client)
+{
+	const int size = getpagesize();
+	uint8_t *canary, *addr;
+	int fd, i;
+
+	canary = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)canary);
+	memset(canary, 0x5a, size);
+	fd = memfd_create("client", 0);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, size));
+	HOLD_AND_LEAVE(COHERENT_IOVA);
+
+	addr = (uint8_t *)phys_addr(canary);
+	ASSERT_EQ(addr, mmap(addr, size, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0));
+	ASSERT_EQ(0, map_at(COHERENT_IOVA, addr, size));
+	EXPECT_EQ(-EFAULT, vduse_daemon_touch(self->daemon));
+	for (i = 0; i < size; i++)
+		EXPECT_EQ(0x5a, canary[i]) break;
+	close(fd);
+}
+
+TEST_F(vduse, file_of_the_domain_is_not_for_clients)
+{
+	const int size = getpagesize();
+	void *addr;
+	int fd;
+
+	HOLD_AND_LEAVE(COHERENT_IOVA);
+	fd = vduse_daemon_held_file(self->daemon);
+	ASSERT_LE(0, fd);
+	addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    COHERENT_IOVA);
+	ASSERT_NE(MAP_FAILED, addr);
+
+	EXPECT_EQ(-EINVAL, map_at(COHERENT_IOVA, addr, size));
+	EXPECT_EQ(-EFAULT, vduse_daemon_touch(self->daemon));
+	close(fd);
+}
+
 TEST_F(vduse, full_table_keeps_the_rest)
 {
 	const size_t size = getpagesize();
@@ -242,6 +298,18 @@ TEST_F(vduse, full_table_can_be_replaced)
 		EXPECT_NOT_REACHED(BULK_IOVA + 2 * i * size);
 		EXPECT_REACHED(OTHER_IOVA + 2 * i * size);
 	}
+}
+
+/* There is nothing that it could answer with an error */
+TEST_F(vduse, open_asks_a_daemon_nothing)
+{
+	int updates = vduse_daemon_updates(self->daemon);
+
+	client_close(&self->c);
+	vduse_daemon_refuse(self->daemon, 100);
+	EXPECT_EQ(0, client_open(&self->c, &self->dev, 0));
+	vduse_daemon_refuse(self->daemon, 0);
+	EXPECT_EQ(updates, vduse_daemon_updates(self->daemon));
 }
 
 TEST_F(vduse, refused_map_keeps_the_rest)
@@ -297,19 +365,63 @@ TEST_F(vduse, stuck_daemon_does_not_hang_close)
 	EXPECT_EQ(-EIO, client_open(&self->c, &self->dev, 0));
 }
 
-TEST_F(vduse, dead_daemon_does_not_hang_close)
+/* Not even without a timeout; vduse_deaths.c has more of this */
+TEST_F(vduse, close_needs_no_daemon)
 {
 	int start;
 
-	ASSERT_EQ(0, client_map(&self->c));
-	START();
-	EXPECT_IO();
-	ASSERT_EQ(0, vduse_set_timeout(self->daemon, TIMEOUT_S));
+	MAP_AND_START();
+	ASSERT_EQ(0, vduse_set_timeout(self->daemon, 0));
 	ASSERT_EQ(0, vduse_daemon_kill(self->daemon));
 
 	start = seconds();
 	client_close(&self->c);
-	EXPECT_GE(2 * TIMEOUT_S, seconds() - start);
+	EXPECT_GE(TIMEOUT_S, seconds() - start);
+	ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
+	EXPECT_NOTHING_REACHED();
+	EXPECT_EQ(0, client_open(&self->c, &self->dev, 0));
+}
+
+/* One that closes its file, or it would say so once more as it exits */
+static pid_t fork_and_close(struct vdpa_dev *dev, struct vduse_daemon *daemon)
+{
+	struct vdpa_client c;
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	if (client_open(&c, dev, 0) || client_map(&c) || client_start(&c) ||
+	    client_io(&c, IO_TIMEOUT_MS) || kill(daemon->pid, SIGSTOP))
+		_exit(1);
+	client_close(&c);
+	_exit(0);
+}
+
+TEST_F(vduse, daemon_hears_of_the_reset_of_a_killed_client)
+{
+	int resets, updates, status;
+	pid_t pid;
+
+	client_close(&self->c);
+	resets = vduse_daemon_resets(self->daemon);
+	updates = vduse_daemon_updates(self->daemon);
+	pid = fork_and_close(&self->dev, self->daemon);
+	ASSERT_LT(0, pid);
+	/* The daemon is stopped once the client is about to close */
+	ASSERT_EQ(self->daemon->pid,
+		  waitpid(self->daemon->pid, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	usleep(200000);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	usleep(200000);
+	ASSERT_EQ(0, kill(self->daemon->pid, SIGCONT));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+
+	/* At open and at close; what it mapped, and that it is gone */
+	EXPECT_EQ(resets + 2, vduse_daemon_resets(self->daemon));
+	EXPECT_EQ(updates + 2, vduse_daemon_updates(self->daemon));
+	EXPECT_NOTHING_REACHED();
 }
 
 /* It misses nothing: what it reaches is up to the kernel alone */

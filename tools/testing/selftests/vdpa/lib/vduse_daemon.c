@@ -8,6 +8,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,19 +33,32 @@
 #define ASK_MS		5
 #define ANSWER_MS	3000
 
+enum vduse_question {
+	VDUSE_REACHES,
+	VDUSE_HOLD,
+	VDUSE_TOUCH,
+};
+
 /* What the test says to the daemon, and the daemon to the test */
 struct vduse_shared {
 	bool ready;
 	bool keep;
 	unsigned int refuse;
 	unsigned int updates;
+	unsigned int resets;
 	unsigned int mapped;
+	/* Messages until it dies, with this one; 0: it does not */
+	unsigned int die_in;
+	enum vduse_death death;
 	/* A question is there while the two differ */
 	unsigned int asked;
 	unsigned int answered;
+	enum vduse_question question;
 	uint64_t start;
 	uint64_t last;
-	bool reached;
+	int answer;
+	/* Of the file of the device's IOVA domain, in the daemon */
+	int held_fd;
 	uint8_t disk[DISK_SIZE];
 };
 
@@ -62,6 +77,7 @@ struct server {
 	bool running;
 	uint16_t last_avail;
 	struct vduse_vq_info vq;
+	volatile uint8_t *held;
 };
 
 /* What it reaches */
@@ -127,15 +143,67 @@ static void *server_addr(struct server *s, uint64_t iova, uint64_t len)
 	return r->addr + (iova - r->start);
 }
 
+static bool server_reaches(struct server *s, uint64_t start, uint64_t last)
+{
+	struct vduse_iotlb_entry entry = { .start = start, .last = last };
+	int fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
+
+	if (fd >= 0)
+		close(fd);
+
+	return fd >= 0;
+}
+
+/* The lowest mapping is that of the bounce buffer, if the kernel uses the device */
+static int server_hold(struct server *s, uint64_t iova)
+{
+	struct vduse_iotlb_entry entry = { .last = UINT64_MAX };
+	void *addr;
+
+	s->shared->held_fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
+	if (s->shared->held_fd < 0)
+		return -errno;
+	addr = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
+		    s->shared->held_fd, iova);
+	if (addr == MAP_FAILED)
+		return -errno;
+	s->held = addr;
+
+	return 0;
+}
+
+static sigjmp_buf touch_failed;
+
+static void on_sigbus(int sig)
+{
+	siglongjmp(touch_failed, 1);
+}
+
+static int server_touch(struct server *s)
+{
+	signal(SIGBUS, on_sigbus);
+	if (sigsetjmp(touch_failed, 1))
+		return -EFAULT;
+	*s->held = ~*s->held;
+
+	return 0;
+}
+
 static void server_answer(struct server *s)
 {
 	struct vduse_shared *sh = s->shared;
-	struct vduse_iotlb_entry entry = { .start = sh->start, .last = sh->last };
-	int fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
 
-	sh->reached = fd >= 0;
-	if (fd >= 0)
-		close(fd);
+	switch (sh->question) {
+	case VDUSE_REACHES:
+		sh->answer = server_reaches(s, sh->start, sh->last);
+		break;
+	case VDUSE_HOLD:
+		sh->answer = server_hold(s, sh->start);
+		break;
+	case VDUSE_TOUCH:
+		sh->answer = server_touch(s);
+		break;
+	}
 	__atomic_store_n(&sh->answered, sh->asked, __ATOMIC_RELEASE);
 }
 
@@ -225,18 +293,9 @@ static void server_process(struct server *s)
 
 /* What the kernel asks for */
 
-static void server_set_status(struct server *s, uint8_t status)
+static void server_start(struct server *s)
 {
 	struct vduse_vq_eventfd kick = { .fd = s->kick };
-
-	if (!status) {
-		s->running = false;
-		if (!s->shared->keep)
-			server_unmap(s, 0, UINT64_MAX);
-		return;
-	}
-	if (s->running || !(status & VIRTIO_CONFIG_S_DRIVER_OK))
-		return;
 
 	memset(&s->vq, 0, sizeof(s->vq));
 	ioctl(s->fd, VDUSE_VQ_GET_INFO, &s->vq);
@@ -245,13 +304,50 @@ static void server_set_status(struct server *s, uint8_t status)
 	s->running = s->vq.num;
 }
 
+/* A predecessor may have died at work: go on after the last request it finished */
+static void server_resume(struct server *s)
+{
+	struct vring_used *used;
+
+	memset(&s->vq, 0, sizeof(s->vq));
+	ioctl(s->fd, VDUSE_VQ_GET_INFO, &s->vq);
+	if (!s->vq.ready)
+		return;
+	server_start(s);
+	used = server_addr(s, s->vq.device_addr, sizeof(*used));
+	if (used)
+		s->last_avail = used->idx;
+	server_process(s);
+}
+
+static void server_set_status(struct server *s, uint8_t status)
+{
+	if (!status) {
+		s->running = false;
+		s->shared->resets++;
+		if (!s->shared->keep)
+			server_unmap(s, 0, UINT64_MAX);
+		return;
+	}
+	if (!s->running && status & VIRTIO_CONFIG_S_DRIVER_OK)
+		server_start(s);
+}
+
+static void server_die(struct server *s, enum vduse_death death)
+{
+	if (s->shared->die_in == 1 && s->shared->death == death)
+		kill(getpid(), SIGKILL);
+}
+
 static void server_message(struct server *s)
 {
 	struct vduse_dev_response resp = { .result = VDUSE_REQ_RESULT_OK };
 	struct vduse_dev_request req;
 
+	server_die(s, VDUSE_DIES_BEFORE);
 	if (read(s->fd, &req, sizeof(req)) != sizeof(req))
 		return;
+	server_die(s, VDUSE_DIES_UNANSWERED);
 	resp.request_id = req.request_id;
 
 	switch (req.type) {
@@ -274,6 +370,9 @@ static void server_message(struct server *s)
 	}
 	if (write(s->fd, &resp, sizeof(resp)) != sizeof(resp))
 		fprintf(stderr, "daemon: cannot answer: %s\n", strerror(errno));
+	server_die(s, VDUSE_DIES_ANSWERED);
+	if (s->shared->die_in)
+		s->shared->die_in--;
 }
 
 static int server_open(struct server *s, const char *name)
@@ -311,6 +410,8 @@ static void serve(const char *name, struct vduse_shared *shared, pid_t parent)
 	if (server_open(&s, name))
 		_exit(1);
 	shared->mapped = 0;
+	shared->die_in = 0;
+	server_resume(&s);
 	__atomic_store_n(&shared->ready, true, __ATOMIC_RELEASE);
 
 	p[0] = (struct pollfd){ .fd = s.fd, .events = POLLIN };
@@ -427,6 +528,15 @@ unmap:
 	return r;
 }
 
+bool vduse_daemon_died(struct vduse_daemon *d)
+{
+	if (d->pid <= 0 || waitpid(d->pid, NULL, WNOHANG) != d->pid)
+		return false;
+	d->pid = 0;
+
+	return true;
+}
+
 int vduse_daemon_kill(struct vduse_daemon *d)
 {
 	if (d->pid <= 0)
@@ -467,22 +577,66 @@ int vduse_daemon_mapped(struct vduse_daemon *d)
 	return d->shared->mapped;
 }
 
-int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last)
+int vduse_daemon_resets(struct vduse_daemon *d)
+{
+	return d->shared->resets;
+}
+
+void vduse_daemon_die(struct vduse_daemon *d, unsigned int nth,
+		      enum vduse_death death)
+{
+	d->shared->death = death;
+	d->shared->die_in = nth;
+}
+
+static int vduse_daemon_ask(struct vduse_daemon *d, enum vduse_question question,
+			    uint64_t start, uint64_t last)
 {
 	unsigned int asked = d->shared->asked + 1;
 	int i;
 
+	d->shared->question = question;
 	d->shared->start = start;
 	d->shared->last = last;
 	__atomic_store_n(&d->shared->asked, asked, __ATOMIC_RELEASE);
 
 	for (i = 0; i < ANSWER_MS; i++) {
 		if (__atomic_load_n(&d->shared->answered, __ATOMIC_ACQUIRE) == asked)
-			return d->shared->reached;
+			return d->shared->answer;
 		usleep(1000);
 	}
 
 	return -ETIMEDOUT;
+}
+
+int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last)
+{
+	return vduse_daemon_ask(d, VDUSE_REACHES, start, last);
+}
+
+int vduse_daemon_hold(struct vduse_daemon *d, uint64_t iova)
+{
+	return vduse_daemon_ask(d, VDUSE_HOLD, iova, 0);
+}
+
+int vduse_daemon_touch(struct vduse_daemon *d)
+{
+	return vduse_daemon_ask(d, VDUSE_TOUCH, 0, 0);
+}
+
+int vduse_daemon_held_file(struct vduse_daemon *d)
+{
+	int pidfd = syscall(SYS_pidfd_open, d->pid, 0);
+	int fd;
+
+	if (pidfd < 0)
+		return -errno;
+	fd = syscall(SYS_pidfd_getfd, pidfd, d->shared->held_fd, 0);
+	if (fd < 0)
+		fd = -errno;
+	close(pidfd);
+
+	return fd;
 }
 
 int vduse_daemon_reaches_at(struct vduse_daemon *d, uint64_t iova)

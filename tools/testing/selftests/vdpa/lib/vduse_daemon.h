@@ -13,6 +13,13 @@
 
 struct vduse_shared;
 
+/* When it dies: before it reads a message, before it answers it, and after that */
+enum vduse_death {
+	VDUSE_DIES_BEFORE,
+	VDUSE_DIES_UNANSWERED,
+	VDUSE_DIES_ANSWERED,
+};
+
 struct vduse_daemon {
 	pid_t pid;
 	char name[64];
@@ -28,13 +35,31 @@ int vduse_daemon_stop(struct vduse_daemon *d);
 /* Kill the process, or have another one serve the device that lost its own */
 int vduse_daemon_kill(struct vduse_daemon *d);
 int vduse_daemon_restart(struct vduse_daemon *d);
+/* Have it die at the nth message from now on; 0: at none */
+void vduse_daemon_die(struct vduse_daemon *d, unsigned int nth,
+		      enum vduse_death death);
+/* Has it died since? It takes a restart then */
+bool vduse_daemon_died(struct vduse_daemon *d);
 
 /* Answer this many changes of the mappings with a failure, after acting on them */
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times);
 /* Keep what it has mapped when the device is reset, and rely on being told */
 void vduse_daemon_keep(struct vduse_daemon *d, bool keep);
 
-/* How often it was told that mappings changed, how many ranges it has mapped */
+/*
+ * Have the file of the device's IOVA domain mapped at @iova and keep it so, while
+ * virtio-vdpa uses the device. Touch the page there: -EFAULT: SIGBUS
+ */
+int vduse_daemon_hold(struct vduse_daemon *d, uint64_t iova);
+int vduse_daemon_touch(struct vduse_daemon *d);
+/* That file, for the caller to have it, too */
+int vduse_daemon_held_file(struct vduse_daemon *d);
+
+/*
+ * How often it was told that the device is reset, and that mappings changed, and
+ * how many ranges it has mapped
+ */
+int vduse_daemon_resets(struct vduse_daemon *d);
 int vduse_daemon_updates(struct vduse_daemon *d);
 int vduse_daemon_mapped(struct vduse_daemon *d);
 /* Does the kernel give it something in this range? Negative: it does not answer */

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A VDUSE daemon dies: before it reads a message, before it answers it, or after
+ * that, for each message of what a client or a bus driver does. With another
+ * daemon to follow, all of it works, and so does the next owner of the device.
+ * What needs no daemon, such as to close the file, does not wait for one.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "lib/test.h"
+
+/* VDUSE waits 30 s for an answer: nothing may need so long */
+#define AT_ONCE_S	20
+
+static const struct vdpa_parent parent = VDUSE_BLK;
+
+FIXTURE(deaths)
+{
+	struct vdpa_dev dev;
+	struct vduse_daemon *daemon;
+	struct vdpa_client c;
+};
+
+FIXTURE_VARIANT(deaths)
+{
+	enum vduse_death death;
+};
+
+FIXTURE_VARIANT_ADD(deaths, before)
+{
+	.death = VDUSE_DIES_BEFORE,
+};
+
+FIXTURE_VARIANT_ADD(deaths, unanswered)
+{
+	.death = VDUSE_DIES_UNANSWERED,
+};
+
+FIXTURE_VARIANT_ADD(deaths, answered)
+{
+	.death = VDUSE_DIES_ANSWERED,
+};
+
+FIXTURE_SETUP(deaths)
+{
+	const char *why;
+
+	self->c.fd = -1;
+	if (vdpa_dev_get(&self->dev, &parent, &why))
+		SKIP(return, "%s", why);
+	self->daemon = self->dev.daemon;
+	if (!self->daemon)
+		SKIP(return, "needs a daemon of its own");
+	vduse_daemon_keep(self->daemon, true);
+}
+
+FIXTURE_TEARDOWN(deaths)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+}
+
+/* An operation, in a thread of its own: the daemon's parent has to live on */
+struct work {
+	int (*op)(FIXTURE_DATA(deaths) *self);
+	FIXTURE_DATA(deaths) *self;
+	bool done;
+	int result;
+};
+
+static void *do_work(void *arg)
+{
+	struct work *work = arg;
+
+	work->result = work->op(work->self);
+	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
+
+	return NULL;
+}
+
+static int seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return ts.tv_sec;
+}
+
+/*
+ * Do this with a daemon that dies at the nth message of it, and with a successor
+ * to the daemon, at once or when all is done. False: there is no nth message.
+ */
+static bool works_with_death(struct __test_metadata *_metadata,
+			     FIXTURE_DATA(deaths) *self, enum vduse_death death,
+			     unsigned int nth, bool successor,
+			     int (*op)(FIXTURE_DATA(deaths) *self))
+{
+	struct work work = { .op = op, .self = self };
+	bool died = false, done;
+	int start = seconds();
+	pthread_t thread;
+
+	vduse_daemon_die(self->daemon, nth, death);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, do_work, &work));
+	do {
+		usleep(1000);
+		done = __atomic_load_n(&work.done, __ATOMIC_ACQUIRE);
+		died |= vduse_daemon_died(self->daemon);
+		if (!self->daemon->pid && (successor || done))
+			ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
+	} while (!done);
+	pthread_join(thread, NULL);
+	vduse_daemon_die(self->daemon, 0, death);
+
+	EXPECT_EQ(0, work.result) {
+		TH_LOG("death at message %u", nth);
+	}
+	EXPECT_GE(AT_ONCE_S, seconds() - start) {
+		TH_LOG("death at message %u", nth);
+	}
+
+	return died;
+}
+
+static int op_open(FIXTURE_DATA(deaths) *self)
+{
+	return client_open(&self->c, &self->dev, 0) ?:
+	       client_ack(&self->c, self->c.features);
+}
+
+static int op_start(FIXTURE_DATA(deaths) *self)
+{
+	return client_map(&self->c) ?: client_start(&self->c);
+}
+
+static int op_io(FIXTURE_DATA(deaths) *self)
+{
+	return client_io(&self->c, IO_TIMEOUT_MS);
+}
+
+static int op_reset(FIXTURE_DATA(deaths) *self)
+{
+	return client_reset(&self->c);
+}
+
+static int op_unmap(FIXTURE_DATA(deaths) *self)
+{
+	return client_unmap(&self->c);
+}
+
+static int op_close(FIXTURE_DATA(deaths) *self)
+{
+	client_close(&self->c);
+
+	return 0;
+}
+
+/* The client leaves its mappings behind */
+static int op_to_virtio(FIXTURE_DATA(deaths) *self)
+{
+	client_close(&self->c);
+
+	return vdpa_bind(&self->dev, "virtio_vdpa") ?: virtio_io(&self->dev);
+}
+
+static int op_to_vhost(FIXTURE_DATA(deaths) *self)
+{
+	return vdpa_bind(&self->dev, "vhost_vdpa") ?: op_open(self);
+}
+
+#define ASSERT_OP(_op)							\
+	ASSERT_EQ(0, _op(self))
+
+/* Followed by what has to work after each of them, and leads to the next one */
+#define FOR_EACH_DEATH(_op, _successor)					\
+	for (unsigned int nth = 1;					\
+	     works_with_death(_metadata, self, variant->death, nth,	\
+			      _successor, _op);				\
+	     nth++)
+
+#define ASSERT_CLIENT_WORKS()						\
+do {									\
+	ASSERT_OP(op_start);						\
+	ASSERT_OP(op_io);						\
+} while (0)
+
+TEST_F_TIMEOUT(deaths, at_open, 120)
+{
+	FOR_EACH_DEATH(op_open, true) {
+		ASSERT_CLIENT_WORKS();
+		client_close(&self->c);
+	}
+	ASSERT_CLIENT_WORKS();
+}
+
+TEST_F_TIMEOUT(deaths, at_map_and_start, 120)
+{
+	ASSERT_OP(op_open);
+	FOR_EACH_DEATH(op_start, true) {
+		ASSERT_OP(op_io);
+		ASSERT_OP(op_reset);
+		ASSERT_OP(op_unmap);
+	}
+	ASSERT_OP(op_io);
+}
+
+TEST_F_TIMEOUT(deaths, at_unmap_with_no_successor, 120)
+{
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+	FOR_EACH_DEATH(op_unmap, false) {
+		ASSERT_OP(op_reset);
+		ASSERT_CLIENT_WORKS();
+	}
+}
+
+TEST_F_TIMEOUT(deaths, at_reset_with_no_successor, 120)
+{
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+	FOR_EACH_DEATH(op_reset, false) {
+		START();
+		ASSERT_OP(op_io);
+	}
+	START();
+	ASSERT_OP(op_io);
+}
+
+TEST_F_TIMEOUT(deaths, at_close_with_no_successor, 120)
+{
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+	FOR_EACH_DEATH(op_close, false) {
+		ASSERT_OP(op_open);
+		ASSERT_CLIENT_WORKS();
+	}
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+}
+
+TEST_F_TIMEOUT(deaths, at_hand_over_to_virtio_vdpa, 240)
+{
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+	FOR_EACH_DEATH(op_to_virtio, true) {
+		ASSERT_OP(op_to_vhost);
+		ASSERT_CLIENT_WORKS();
+	}
+}
+
+TEST_F_TIMEOUT(deaths, at_hand_over_to_vhost_vdpa, 240)
+{
+	ASSERT_OP(op_to_virtio);
+	FOR_EACH_DEATH(op_to_vhost, true) {
+		ASSERT_CLIENT_WORKS();
+		ASSERT_OP(op_to_virtio);
+	}
+	ASSERT_CLIENT_WORKS();
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
