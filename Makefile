@@ -3,12 +3,17 @@
 
 BASE ?= linux-6.1.y
 FLAVOUR ?= fast
-export BASE BASE_TREE ACCEL
+STARTED := $(shell date +%s)
+export BASE BASE_TREE ACCEL INSTALL STARTED N SEED
 
-.PHONY: help demo test matrix test-clients tree kernel vm series refresh bench latency clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
+	@echo '                (ONLY="mutants boot": the checks with one of these words in their name)'
+	@echo 'make selftests  the selftests (T=vduse: one program; TEST=name: one test; FLAVOUR=debug)'
+	@echo 'make expected   take what the selftests did last as what is expected of them'
+	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'
@@ -20,35 +25,46 @@ help:
 	@echo 'make latency    how long others wait for the CPU meanwhile'
 	@echo 'make clean      remove build/ and out/'
 	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
+	@echo 'What is missing of Debian'\''s packages is installed; INSTALL=no only says what it is.'
 
-demo: kernel
+demo: need-tree-kernel-vm-selftests-plots kernel
 	@harness/demo.sh
 
-bench: kernel
+bench: need-tree-kernel-vm-selftests-plots-profile kernel
 	@harness/bench.sh
 	@harness/bench-mlx5.sh
 	@harness/profile.sh
 
-latency: kernel
+latency: need-tree-kernel-vm-selftests kernel
 	@harness/latency.sh
 
-test series:
-	@harness/$@.sh
+test: need-tree-kernel-vm-selftests-checks-clients
+	@harness/test.sh $(ONLY)
 
-matrix: kernel
+selftests: need-tree-kernel-vm-selftests kernel
+	@harness/selftests.sh --flavour $(FLAVOUR) $(if $(TEST),--test '$(TEST)') $(T)
+
+mutation: need-tree-kernel-vm-selftests-profile kernel
+	@harness/mutation.sh
+
+matrix: need-tree-kernel-vm-selftests kernel
 	@harness/matrix.sh
 
-test-clients: kernel
+test-clients: need-tree-kernel-vm-selftests-clients kernel
 	@harness/clients.sh
 
-tree refresh:
+tree refresh series expected:
 	@harness/$@.sh
 
 kernel: tree
 	@harness/kernel.sh $(FLAVOUR)
 
-vm: kernel
+vm: need-tree-kernel-vm kernel
 	@harness/vm.sh --flavour $(FLAVOUR) -- $(if $(CMD),'$(subst ','\'',$(value CMD))')
+
+# At once, and before anything else
+need-%:
+	@harness/need.sh $(subst -, ,$*)
 
 clean:
 	rm -rf build out

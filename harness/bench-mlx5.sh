@@ -4,8 +4,9 @@
 # commands and guest instructions. A table, and a plot of what a hot-plug takes.
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
-need gnuplot:gnuplot-nox
+need plots
 "$top/harness/build-selftests.sh" >/dev/null
 bench=$build/selftests/mlx5_bench
 perf=$build/selftests/map_perf

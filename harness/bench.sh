@@ -5,8 +5,9 @@
 # with all figures, and a plot over size.
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
-need gnuplot:gnuplot-nox
+need plots
 "$top/harness/build-selftests.sh" >/dev/null
 perf=$build/selftests/map_perf
 tsv=$out/bench.tsv

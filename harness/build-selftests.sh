@@ -5,13 +5,16 @@
 
 . "$(dirname "$0")/lib.sh"
 
-need gcc:gcc make:make rsync:rsync /usr/include/stdio.h:libc6-dev
+need selftests
 source=$tree/tools/testing/selftests/vdpa
 binaries=$build/selftests
 obj=$(obj_dir fast)
 
 [ -d "$source" ] || exit 0
 mkdir -p "$binaries" "$obj"
+# Another script may be about to
+exec 6>"$build/selftests.lock"
+flock 6
 step "building the selftests"
 logged selftests-headers make -C "$tree" O="$obj" ARCH=x86_64 -s headers
 logged selftests-build make -C "$source" OUTPUT="$binaries" \

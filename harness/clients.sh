@@ -7,6 +7,7 @@
 # FLAVOUR   of the kernel (fast)
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
 read -ra clients <<<"${CLIENTS:-iproute2 storage_daemon testpmd qemu qemu_mlx5}"
 flavour=${FLAVOUR:-fast}
@@ -16,14 +17,8 @@ inner=$(obj_dir fast)/arch/x86/boot/bzImage
 [ -e "$inner" ] || die "there is no fast kernel: make kernel first"
 mkdir -p "$out" "$work"
 
-need vdpa:iproute2
-case " ${clients[*]} " in *' storage_daemon '*)
-	need qemu-storage-daemon:qemu-system-common ;;
-esac
-case " ${clients[*]} " in *' testpmd '*)
-	need dpdk-testpmd:dpdk-dev
-	need /usr/share/doc/librte-net-virtio23:librte-net-virtio23 ;;
-esac
+need vm selftests clients
+[ "${clients[*]}" = iproute2 ] || need clients-more
 
 # The unpatched mlx5_vdpa describes QEMU's memory in pages that do not divide it,
 # which the model of its firmware refuses: there, QEMU has to see what it sees on

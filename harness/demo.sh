@@ -5,8 +5,9 @@
 # figures are of this run.
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
-need gnuplot:gnuplot-nox vdpa:iproute2
+need vm selftests plots
 sizes='64 1024 4096'
 mem=7G
 if [ "$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)" -lt 8192 ]; then

@@ -14,7 +14,7 @@ if [ -e "$source/version" ]; then
 	exit
 fi
 
-need dpkg-deb:dpkg xz:xz-utils
+need tree
 command -v apt-get >/dev/null ||
 	die "$package comes from Debian's archive, which needs apt-get (or set BASE_TREE)"
 
@@ -30,7 +30,9 @@ fi
 if ! offered | grep -qxF "$version"; then
 	newest=$(offered | sort -V | tail -n 1)
 	[ -n "$newest" ] || die "Debian's archive offers no $package (see $log/apt-update.log)"
-	step "NOTE: $package $version is gone from the archive, taking $newest"
+	[ "${TAKE_VERSION:-}" = "$newest" ] ||
+		die "$package $version, which the series is known to fit, is gone from the" \
+			"archive; TAKE_VERSION=$newest takes this one instead"
 	version=$newest
 fi
 

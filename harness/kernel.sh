@@ -4,6 +4,7 @@
 # series can touch once more from the sources of the base.
 
 . "$(dirname "$0")/modules-lib.sh"
+lock_build
 
 flavour=${1:-fast}
 obj=$(obj_dir "$flavour")
@@ -12,9 +13,10 @@ fragments=()
 for fragment in guest vdpa "$flavour"; do
 	fragments+=("$top/harness/config/$fragment.config")
 done
+# What is different for this base
+[ ! -e "$patches/config" ] || fragments+=("$patches/config")
 
-need gcc:gcc make:make flex:flex bison:bison bc:bc perl:perl depmod:kmod \
-	/usr/include/stdio.h:libc6-dev /usr/include/libelf.h:libelf-dev
+need kernel
 
 # The same sources give the same image, down to its version string
 export KBUILD_BUILD_USER=vdpa-persist KBUILD_BUILD_HOST=localhost \

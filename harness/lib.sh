@@ -18,7 +18,8 @@ build=$top/build/$name
 out=$top/out/$name
 tree=$build/tree
 log=$build/log
-jobs=$(nproc)
+# JOBS is set for what has one of several places to run in
+jobs=${JOBS:-$(nproc)}
 : "${STARTED:=$(date +%s)}"
 export STARTED
 
@@ -52,35 +53,43 @@ as_root()
 	fi
 }
 
-# need PROBE:PACKAGE...: install the packages of which the probe, a command or
-# the absolute path of a file, is not there
+# need WHO...: install the packages that harness/packages lists for them, if what
+# to look for is not there
 need()
 {
-	local pair missing=()
+	local who probe package missing=''
 
-	for pair; do
-		case $pair in
-		/*) [ -e "${pair%%:*}" ] ;;
-		*) command -v "${pair%%:*}" >/dev/null ;;
-		esac || missing+=("${pair#*:}")
+	for who; do
+		while read -r _ probe package; do
+			case $probe in
+			/*) [ -e "$probe" ] ;;
+			*) command -v "$probe" >/dev/null ;;
+			esac || missing+=" $package"
+		done < <(list "$top/harness/packages" | grep "^${who}[[:space:]]")
 	done
-	[ ${#missing[@]} = 0 ] && return
-	if ! command -v apt-get >/dev/null; then
-		die "please install what Debian calls: ${missing[*]}"
+	[ "$missing" ] || return 0
+	missing=$(tr ' ' '\n' <<<"$missing" | sort -u | xargs)
+	if [ "${INSTALL:-}" = no ] || ! command -v apt-get >/dev/null ||
+	   { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
+		die "please install what Debian calls: $missing"
 	fi
-	if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-		die "no right to install; please run: apt-get install ${missing[*]}"
-	fi
-	step "installing ${missing[*]}"
+	step "installing $missing (with INSTALL=no, nothing is installed)"
 	logged apt-update as_root apt-get -q update
+	# shellcheck disable=SC2086
 	logged apt-install as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get -qy install --no-install-recommends "${missing[@]}"
+		apt-get -qy install --no-install-recommends $missing
 }
 
 # One value of patches/<base>/base
 base_key()
 {
 	sed -n "s/^$1=//p" "$patches/base"
+}
+
+# list FILE: its lines, without comments and what is blank
+list()
+{
+	[ ! -e "$1" ] || sed 's/#.*//; s/[[:space:]]*$//; /^$/d' "$1"
 }
 
 # each COMMAND ARGUMENT...: the command with each of the arguments, as many at a
@@ -97,6 +106,19 @@ each()
 		[ "$(jobs -rp | wc -l)" -lt "$jobs" ] || wait -n || true
 	done
 	wait
+}
+
+# lock_build: two runs that write to build/ do not meet; what this one starts may
+lock_build()
+{
+	[ -z "${LOCKED:-}" ] || return 0
+	mkdir -p "$build"
+	exec 9>"$build/lock"
+	if ! flock -n 9; then
+		step "waiting for another run in ${build#"$top"/}"
+		flock 9
+	fi
+	export LOCKED=y
 }
 
 # Where the kernel of a flavour is built

@@ -8,6 +8,7 @@
 # SIDES    which modules to try (ours unpatched)
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
 rounds=${ROUNDS:-2} flavour=${FLAVOUR:-fast}
 read -ra sides <<<"${SIDES:-ours unpatched}"

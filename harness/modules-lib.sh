@@ -53,18 +53,72 @@ build_mlx5()
 	install_made "$source" "$build/mods/$1" "$release"
 }
 
+# Headers that the series changes: modules built in a folder of their own see the
+# folder's, not those of the work tree
+series_headers()
+{
+	git -C "$tree" diff --name-only base refs/vdpa-persist/made -- include | tr '\n' ' '
+}
+
+# write_kbuild SOURCE DIRECTORY...
+write_kbuild()
+{
+	local source=$1
+
+	shift
+	# mkdir: with no headers of their own it is not there
+	mkdir -p "$source/include/uapi"
+	cat >"$source/Kbuild" <<-EOF
+		NOSTDINC_FLAGS += -I\$(src)/include -I\$(src)/include/uapi
+		export NOSTDINC_FLAGS
+		subdir-ccflags-y += $mlx5_flags
+		obj-m += $*
+	EOF
+	# shellcheck disable=SC2016
+	echo 'obj-$(CONFIG_VIRTIO_VDPA) += virtio_vdpa.o' \
+		>"$source/drivers/virtio/Makefile"
+}
+
+# own_headers SOURCE: no module in it may have been built with the tree's
+own_headers()
+{
+	local header
+
+	for header in $(series_headers); do
+		if find "$1" -name '.*.cmd' -exec cat {} + |
+		   grep -F "/$header" | grep -qvF "$1/$header"; then
+			die "a module in ${1##*/} was built with the tree's $header"
+		fi
+	done
+}
+
+# copy_modules FROM TO: a folder of modules, built as it is, which knows its name
+copy_modules()
+{
+	rm -rf "$2"
+	cp -a "$1" "$2"
+	grep -rlZF --include='.*.cmd' --include='*.mod' --include=modules.order "$1/" "$2" |
+		xargs -0r sed -i "s,$1/,$2/,g"
+}
+
+# make_modules SOURCE: all of them
+make_modules()
+{
+	put_model "$1"
+	logged "modules-${1##*/}" kmake M="$1" "${mlx5_config[@]}" modules
+	own_headers "$1"
+}
+
 # build_modules FLAVOUR TREEISH SOURCE MODS: in the folder SOURCE, the modules of
 # a commit or tree of the git tree; MODS becomes a copy of what the guest has for
-# /lib/modules with these modules in it. They see the headers of TREEISH instead
-# of those of the work tree.
+# /lib/modules with these modules in it. They see the headers of TREEISH.
 build_modules()
 {
-	local obj mods=$build/mods/$1 treeish=$2 source=$3 to=$4
-	local headers header release made
+	local obj mods=$build/mods/$1 treeish=$2 source=$3 to=$4 headers release made
 
 	obj=$(obj_dir "$1")
 	release=$(cat "$obj/include/config/kernel.release")
-	headers=$(git -C "$tree" diff --name-only --diff-filter=MD base refs/vdpa-persist/made -- include)
+	headers=$(series_headers)
 	made="$(git -C "$tree" rev-parse "$treeish^{tree}") $headers $mlx5_flags"
 	if [ "$made" != "$(cat "$source/.made" 2>/dev/null)" ]; then
 		rm -rf "$source"
@@ -72,26 +126,10 @@ build_modules()
 		# shellcheck disable=SC2086
 		git -C "$tree" archive "$treeish" drivers/vdpa drivers/vhost \
 			drivers/virtio $headers | tar -C "$source" -xf -
-		cat >"$source/Kbuild" <<-EOF
-			NOSTDINC_FLAGS += -I\$(src)/include -I\$(src)/include/uapi
-			export NOSTDINC_FLAGS
-			subdir-ccflags-y += $mlx5_flags
-			obj-m += drivers/vdpa/ drivers/vhost/ drivers/virtio/ $model/
-		EOF
-		# shellcheck disable=SC2016
-		echo 'obj-$(CONFIG_VIRTIO_VDPA) += virtio_vdpa.o' \
-			>"$source/drivers/virtio/Makefile"
+		write_kbuild "$source" drivers/vdpa/ drivers/vhost/ drivers/virtio/ "$model/"
 		echo "$made" >"$source/.made"
 	fi
-	put_model "$source"
-	logged "modules-${source##*/}" kmake M="$source" "${mlx5_config[@]}" modules
-	for header in $headers; do
-		if find "$source" -name '.*.cmd' -exec cat {} + |
-		   grep -F "/$header" | grep -qvF "$source/$header"; then
-			die "a module in ${source##*/} was built with the tree's $header"
-		fi
-	done
-
+	make_modules "$source"
 	rm -rf "$to"
 	cp -a "$mods" "$to"
 	install_made "$source" "$to" "$release"

@@ -5,8 +5,9 @@
 # with interrupts disabled is seen as well. Into out/<base>/profile.txt.
 
 . "$(dirname "$0")/lib.sh"
+lock_build
 
-need python3:python3
+need profile
 "$top/harness/build-selftests.sh" >/dev/null
 socket=$(mktemp -u)
 symbols=$log/profile.symbols

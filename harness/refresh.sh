@@ -4,6 +4,7 @@
 # they add into this repository.
 
 . "$(dirname "$0")/series-lib.sh"
+lock_build
 
 [ -d "$tree" ] || die "there is no tree: make tree first"
 [ -z "$(gt status --porcelain)" ] ||

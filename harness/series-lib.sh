@@ -26,12 +26,6 @@ commit_env()
 		"$@"
 }
 
-# list FILE: the names in it, without blanks and comments
-list()
-{
-	[ ! -e "$1" ] || sed 's/#.*//; s/[[:space:]]*$//; /^$/d' "$1"
-}
-
 series_topics()
 {
 	list "$patches/series"

@@ -4,6 +4,7 @@
 # a folder of mails and an mbox of its patches, in the order of the topics.
 
 . "$(dirname "$0")/series-lib.sh"
+lock_build
 
 "$top/harness/tree.sh"
 tree_untouched || die "$tree has work that is not in patches/: make refresh first"

@@ -1,29 +1,70 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Everything that must hold: the scripts of harness/checks in their order, or
-# those of them whose name contains one of the arguments.
+# Everything that must hold: the scripts of harness/checks (or what else the base
+# names as "checks"), or those of them whose
+# name contains one of the arguments. First comes what the others need, in its
+# order; then all the others at once, with as many checks at a time as there are
+# processors.
 
 . "$(dirname "$0")/lib.sh"
 
 export TALLY=$log/check/tally
+lock_build
 rm -rf "$log/check"
 mkdir -p "$log/check"
 : >"$TALLY"
-
 "$top/harness/tree.sh"
-for script in "$top"/harness/checks/[0-9]*.sh; do
-	wanted=$([ $# != 0 ] || echo y)
+
+# wanted SCRIPT WORD...
+wanted()
+{
+	local script=${1##*/} word
+
+	shift
+	[ $# != 0 ] || return 0
 	for word; do
-		case ${script##*/} in
-		*"$word"*) wanted=y ;;
-		esac
+		case $script in *"$word"*) return 0 ;; esac
 	done
-	[ "$wanted" ] || continue
-	"$script" || {
+	return 1
+}
+
+run()
+{
+	TIMEFORMAT="%R %U %S ${1##*/}"
+	{ time "$1" 2>&3 || {
 		echo fail >>"$TALLY"
-		echo "not ok $(wc -l <"$TALLY") - ${script#"$top"/} could not run"
-	}
+		echo "not ok $(wc -l <"$TALLY") - ${1#"$top"/} could not run"
+	}; } 3>&2 2>>"$log/check/scripts"
+}
+
+checks=$top/harness/$(base_key checks)
+[ "$checks" != "$top/harness/" ] || checks=$top/harness/checks
+before=() scripts=() needs=''
+for script in "$checks"/[0-9]*.sh; do
+	wanted "$script" "$@" || continue
+	case ${script##*/} in
+	0*) continue ;;
+	esac
+	scripts+=("$script")
+	! grep -q '^# Needs: kernels' "$script" || needs=y
 done
+[ ! "$needs" ] || before=("$checks"/0*.sh)
+
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+for script in "${before[@]}"; do
+	run "$script"
+done
+for script in "${scripts[@]}"; do
+	run "$script" &
+done
+wait
+
+echo
+echo "where the time went: seconds of processors, script"
+awk '{ printf "%8.0f  %s\n", $2 + $3, $4; sum += $2 + $3 }
+     END { printf "%8.0f  in all\n", sum }' "$log/check/scripts" | sort -n
+echo "and the longest checks: seconds, check"
+sort -rn "$log/check/times" | head -n 15 | sed -E 's/^([0-9]+) /\1\t/' | awk -F '\t' '{ printf "%8d  %s\n", $1, $2 }'
 
 passed=$(grep -c pass "$TALLY" || true)
 failed=$(grep -c fail "$TALLY" || true)

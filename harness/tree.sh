@@ -12,6 +12,7 @@
 # and edits on top of that are a person's, and are never thrown away.
 
 . "$(dirname "$0")/series-lib.sh"
+lock_build
 
 import_debian()
 {
@@ -50,7 +51,7 @@ clone_own()
 	mv "$new" "$tree"
 }
 
-need git:git
+need tree
 
 if [ ! -d "$tree" ]; then
 	if [ -n "${BASE_TREE:-}" ]; then

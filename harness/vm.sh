@@ -61,8 +61,7 @@ while [ $# != 0 ]; do
 done
 [ "$flavour" = debug ] || kmemleak=''
 
-need qemu-system-x86_64:qemu-system-x86 modprobe:kmod ip:iproute2 mount:mount \
-	setpriv:util-linux
+need vm
 obj=$(obj_dir "$flavour")
 image=$obj/arch/x86/boot/bzImage
 modules=${modules:-$build/mods/$flavour$unpatched}/lib/modules
@@ -134,32 +133,14 @@ fi
 qemu=("${qemu[@]//$'\n'/ }")
 [ ! "$show" ] || { printf '%q ' "${qemu[@]}"; echo; } >&2
 
-boot()
-{
-	code=0
-	if [ "$interactive" ]; then
-		"${qemu[@]}" || code=$?
-	else
-		# Nothing outlives this script, whatever ends it
-		setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
-			setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat ||
-			code=${PIPESTATUS[0]}
-	fi
-}
-
-# TCG may keep a breakpoint that was in the kernel's code only while it was being
-# changed. Before there is a process, no module of ours is there to be at fault.
-spoilt()
-{
-	grep -qa 'int3: 0000' "$console" && ! grep -qa ' as init process' "$console"
-}
-
-boot
-if spoilt; then
-	step "NOTE: a breakpoint stayed behind in the kernel, booting again (see $console.1)"
-	mv "$console" "$console.1"
-	: >"$console"
-	boot
+code=0
+if [ "$interactive" ]; then
+	"${qemu[@]}" || code=$?
+else
+	# Nothing outlives this script, whatever ends it
+	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
+		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat ||
+		code=${PIPESTATUS[0]}
 fi
 
 # fail CODE WHAT [PATTERN]: show the console, from the pattern on

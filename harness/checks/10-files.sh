@@ -5,7 +5,7 @@
 . "$(dirname "$0")/check-lib.sh"
 
 cd "$top"
-need shellcheck:shellcheck
+need checks
 
 ours()
 {

@@ -32,13 +32,28 @@ round_trip()
 	done
 }
 
+am_tree=$build/check-am
+
+# A work tree of the base, with those files only that the series is about
+checkout_base()
+{
+	if [ ! -e "$am_tree/.git" ]; then
+		rm -rf "$am_tree"
+		gt worktree prune
+		gt worktree add -q --detach --no-checkout "$am_tree" base
+	fi
+	gt diff --no-renames --name-only base "$made" | sed 's,^,/,' |
+		git -C "$am_tree" sparse-checkout set --no-cone --stdin
+	git -C "$am_tree" reset -q --hard base
+}
+
 # am MBOX...: git am of all topics in their order, on the base as it comes, gives
 # our tree
 am()
 {
-	check_checkout base
-	[ $# = 0 ] || git -C "$check_tree" am -q "$@" || { git -C "$check_tree" am --abort; return 1; }
-	git -C "$check_tree" diff --stat --exit-code "$made"
+	checkout_base
+	[ $# = 0 ] || git -C "$am_tree" am -q "$@" || { git -C "$am_tree" am --abort; return 1; }
+	git -C "$am_tree" diff --stat --exit-code HEAD "$made"
 }
 
 b4_am()
@@ -47,7 +62,7 @@ b4_am()
 
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
-	cd "$check_tree"
+	cd "$am_tree"
 	for mbox; do
 		mkdir "$tmp/${mbox##*/}"
 		b4 --offline-mode -n am -m "$mbox" -o "$tmp/${mbox##*/}"
@@ -64,6 +79,6 @@ for topic in "$out"/series/*.mbox; do
 done
 check "series: git am of its topics on the base gives the same tree" am "${mboxes[@]}"
 if [ ${#mboxes[@]} != 0 ]; then
-	need b4:b4
+	need checks
 	check "series: b4 am accepts each topic, and gives the same tree" b4_am "${mboxes[@]}"
 fi

@@ -1,36 +1,113 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# Needs: kernels
 # Each commit compiles, and passes sparse, without a warning that the base does
-# not give
+# not give. They are compiled as modules for the kernel that is there, in folders
+# that go from commit to commit.
 
 . "$(dirname "$0")/check-lib.sh"
+. "$top/harness/modules-lib.sh"
 
 selftests=tools/testing/selftests/vdpa
+dirs=(drivers/vdpa drivers/vhost drivers/virtio)
+obj=$(obj_dir fast)
+read -ra headers <<<"$(series_headers)"
+# Drivers that the kernel does not have
+more_config=(CONFIG_IFCVF=m CONFIG_ALIBABA_ENI_VDPA=m CONFIG_VHOST_VSOCK=m)
 
-# build_at COMMIT: the objects that the commit changes are compiled
-build_at()
+# sources_at COMMIT: take the folder there, and touch only what differs
+sources_at()
 {
-	check_checkout "$1"
-	# shellcheck disable=SC2086
-	check_make -k W=1 C=1 $check_dirs 2>&1 | tee "$log/check/W1-$1" >/dev/null
-	nothing_new "$log/check/W1-$base_commit" "$log/check/W1-$1"
-	[ -d "$check_tree/$selftests" ] || return 0
-	check_make -s headers
-	rm -rf "$build/check-selftests"
-	mkdir -p "$build/check-selftests"
-	make -C "$check_tree/$selftests" OUTPUT="$build/check-selftests" \
-		KHDR_INCLUDES="-isystem $check_obj/usr/include" \
-		USERCFLAGS='-Wall -Werror'
+	local commit=$1 last file files=()
+
+	last=$(cat "$source/.at" 2>/dev/null || gt hash-object -t tree -w /dev/null)
+	while read -r file; do
+		if gt cat-file -e "$commit:$file" 2>/dev/null; then
+			files+=("$file")
+		else
+			rm -f "$source/$file"
+		fi
+	done < <(gt diff --no-renames --name-only "$last" "$commit" -- "${dirs[@]}" "${headers[@]}")
+	[ ${#files[@]} = 0 ] || gt archive "$commit" "${files[@]}" | tar -C "$source" -xmf -
+	write_kbuild "$source" "${dirs[@]/%//}"
 }
 
-need sparse:sparse
-base_commit=$(gt rev-parse base)
-check "compile: the configuration takes in every vDPA driver" \
-	eval 'check_checkout base; check_configure'
-# Of each object, or what it warned about last time would be missing
-find "$check_obj"/drivers/{vdpa,vhost,virtio} -name '*.o' -delete 2>/dev/null || true
-check "compile: base, W=1 and sparse" build_at "$base_commit"
+compile()
+{
+	kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" \
+		"${dirs[@]/%//}" 2>&1
+}
+
+build_base()
+{
+	local source=$build/check-compile
+
+	mkdir -p "$source"
+	sources_at base
+	compile | tee "$source/W1"
+	echo base >"$source/.at"
+	mv "$source/W1" "$base_log"
+}
+
+# build_at COMMIT: the objects that differ from those in the folder are compiled
+build_at()
+{
+	local source=$build/check-compile-$place output=$log/check/W1-$1
+
+	if [ ! -e "$source/.at" ]; then
+		copy_modules "$build/check-compile" "$source"
+	fi
+	sources_at "$1"
+	# If it does not compile, the next time begins with nothing
+	rm "$source/.at"
+	compile | tee "$output"
+	nothing_new "$base_log" "$output"
+	echo "$1" >"$source/.at"
+	gt diff --quiet "$1^" "$1" -- $selftests && return
+	gt cat-file -e "$1:$selftests" 2>/dev/null || return 0
+	rm -rf "$source-selftests"
+	mkdir -p "$source-selftests"
+	gt archive "$1" $selftests tools/testing/selftests/lib.mk tools/testing/selftests/kselftest.h \
+		tools/testing/selftests/kselftest_harness.h tools/scripts | tar -C "$source-selftests" -xf -
+	make -C "$source-selftests/$selftests" OUTPUT="$source-selftests" \
+		KHDR_INCLUDES="-isystem $obj/usr/include" USERCFLAGS='-Wall -Werror'
+}
+
+# What the result depends on
+inputs()
+{
+	cat "${BASH_SOURCE[0]}" "$top"/harness/{checks/check,modules,series}-lib.sh "$obj/.config"
+	gcc --version
+	sparse --version
+	gt rev-parse 'base^{tree}'
+}
+
+# key COMMIT
+key()
+{
+	local path
+
+	{
+		echo "$common"
+		for path in "${dirs[@]}" "${headers[@]}" $selftests; do
+			echo "$1:$path"
+		done | gt cat-file --batch-check
+	} | digest
+}
+
+need checks
+common=$(inputs | digest)
+commits=()
 for commit in $(gt rev-list --reverse "base..$made"); do
-	[ -z "$(topic_name "$commit")" ] || continue
-	check "compile: $(gt log -1 --format=%s "$commit"), W=1 and sparse" build_at "$commit"
+	[ "$(topic_name "$commit")" ] || commits+=("$commit")
 done
+base_log=$build/check-compile/.W1-$common
+if [ ! -e "$base_log" ]; then
+	rm -rf "$build"/check-compile*
+	check "compile: base, W=1 and sparse" build_base
+fi
+for commit in "${commits[@]}"; do
+	beside_once "$(key "$commit")" \
+		"compile: $(gt log -1 --format=%s "$commit"), W=1 and sparse" build_at "$commit"
+done
+wait

@@ -8,19 +8,28 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
-# The last two are what it has scripts/spdxcheck.py for
-need perl:perl python3:python3 /usr/lib/python3/dist-packages/ply:python3-ply \
-	/usr/lib/python3/dist-packages/git:python3-git
+need checks
 "$top/harness/series.sh"
-check_checkout "$made"
 
-# In the work tree, where it leaves a file
+# In a tree, where it leaves a file
 checkpatch()
 {
+	with_check_tree
 	cd "$check_tree"
 	# The python3 that has Debian's packages
 	PATH=/usr/bin:$PATH scripts/checkpatch.pl --strict --no-summary --show-types \
 		--ignore "$1" "$2"
+}
+
+# key PATCH IGNORE: the patch without its place in the series
+key()
+{
+	{
+		cat "${BASH_SOURCE[0]}"
+		gt rev-parse base:scripts
+		echo "$2"
+		sed -E '/^(Message-Id|In-Reply-To|References): /d; s/^Subject: \[[^]]*\]//' "$1"
+	} | digest
 }
 
 for patch in "$out"/series/*/*.patch; do
@@ -31,5 +40,7 @@ for patch in "$out"/series/*/*.patch; do
 	case ${patch##*/} in
 	*-selftests-vdpa-*) ignore+=,MACRO_WITH_FLOW_CONTROL ;;
 	esac
-	check "checkpatch: ${patch#"$out"/series/}" checkpatch $ignore "$patch"
+	beside_once "$(key "$patch" $ignore)" "checkpatch: ${patch#"$out"/series/}" \
+		checkpatch $ignore "$patch"
 done
+wait

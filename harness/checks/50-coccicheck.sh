@@ -6,29 +6,49 @@
 
 . "$(dirname "$0")/check-lib.sh"
 
-need spatch:coccinelle
-base_commit=$(gt rev-parse base)
+need checks
+mapfile -t files < <(gt diff --name-only base "$made" -- 'drivers/*.[ch]' 'include/*.h')
 
 report_at()
 {
-	local file source=$build/check-cocci
+	local here source=$build/check-cocci
 
-	check_checkout "$1"
+	with_check_tree
 	grep -rlE '^(@|initialize|script).*:ocaml|^@.*script: *ocaml' "$check_tree/scripts/coccinelle" | xargs -r rm
 	rm -rf "$source"
 	mkdir -p "$source"
-	for file in $(gt diff --name-only base "$made" -- 'drivers/*.[ch]' 'include/*.h'); do
-		[ ! -e "$check_tree/$file" ] ||
-			(cd "$check_tree" && cp --parents "$file" "$source")
-	done
-	check_make coccicheck MODE=report M="$source" J="$jobs" >"$log/check/cocci-$1" 2>&1
+	mapfile -t here < <(gt ls-tree -r --name-only "$1" -- "${files[@]}")
+	gt archive "$1" "${here[@]}" | tar -C "$source" -xf -
+	make -C "$check_tree" O="$build/check-cocci-obj" ARCH=x86_64 \
+		coccicheck MODE=report M="$source" J="$jobs" 2>&1
 }
 
+# The base's report is the same as long as the files are
 coccicheck()
 {
-	report_at "$base_commit"
-	report_at "$made"
-	nothing_new "$log/check/cocci-$base_commit" "$log/check/cocci-$made"
+	local base_log=$build/cocci-$1
+
+	[ -e "$base_log" ] || {
+		report_at base >"$base_log.new"
+		mv "$base_log.new" "$base_log"
+	}
+	report_at "$made" >"$log/check/cocci"
+	nothing_new "$base_log" "$log/check/cocci"
 }
 
-check "coccicheck: nothing new" coccicheck
+# key COMMIT
+key()
+{
+	local file
+
+	{
+		cat "${BASH_SOURCE[0]}"
+		spatch --version
+		for file in scripts "${files[@]}"; do
+			echo "$1:$file"
+		done | gt cat-file --batch-check
+	} | digest
+}
+
+beside_once "$(key "$made")" "coccicheck: nothing new" coccicheck "$(key base)"
+wait

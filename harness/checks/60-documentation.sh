@@ -10,10 +10,10 @@ documentation()
 {
 	local version source=$build/check-doc
 
-	need sphinx-build:python3-sphinx dot:graphviz
-	check_checkout "$made"
+	need checks
+	with_check_tree
 	grep -n "^ *${page##*/}\$" "$check_tree/Documentation/${page%/*}/index.rst"
-	version=$(check_make -s kernelversion)
+	version=$(make -s -C "$check_tree" kernelversion)
 	rm -rf "$source"
 	mkdir -p "$source"
 	cp "$check_tree/Documentation/$page.rst" "$source/index.rst"
@@ -26,5 +26,6 @@ documentation()
 }
 
 if gt cat-file -e "$made:Documentation/$page.rst" 2>/dev/null; then
-	check "documentation: $page.rst builds without a warning" documentation
+	beside "documentation: $page.rst builds without a warning" documentation
 fi
+wait

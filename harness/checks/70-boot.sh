@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# Needs: kernels
 # Both kernels boot, and a run in which something goes wrong is a failed run
 
 . "$(dirname "$0")/check-lib.sh"
@@ -41,45 +42,21 @@ crash()
 	echo "modprobe lkdtm; echo $1 >/sys/kernel/debug/provoke-crash/DIRECT; sleep 1"
 }
 
-# A QEMU whose kernel ends with a breakpoint so many times, and then is the real one
-breakpoints()
-{
-	local path=$log/check/breakpoints left=$log/check/breakpoints-left
-
-	mkdir -p "$path"
-	echo "$1" >"$left"
-	cat >"$path/qemu-system-x86_64" <<-EOF
-		#!/bin/bash
-		read -r left <"$left"
-		echo \$((left - 1)) >"$left"
-		[ \$left != 0 ] || exec "$(command -v qemu-system-x86_64)" "\$@"
-		console=\$(printf '%s\n' "\$@" | sed -n 's/^file,id=console,path=//p')
-		echo 'int3: 0000 [#1] SMP' >"\$console"
-	EOF
-	chmod +x "$path/qemu-system-x86_64"
-	shift
-	PATH=$path:$PATH "$@"
-}
-
 for flavour in fast debug; do
-	check "boot: the $flavour kernel builds" "$top/harness/kernel.sh" $flavour
-	check "boot: $flavour, a vDPA device with our modules and with the base's" modules $flavour
+	beside "boot: $flavour, a vDPA device with our modules and with the base's" modules $flavour
 done
-check "boot: the status of the command is that of the run" \
+beside "boot: the status of the command is that of the run" \
 	fails 3 'status 3' -- 'exit 3'
-check "boot: a warning of the kernel fails the run" \
+beside "boot: a warning of the kernel fails the run" \
 	fails 99 'WARNING: CPU' -- "$(crash WARNING)"
-check "boot: a bug of the kernel fails the run" \
+beside "boot: a bug of the kernel fails the run" \
 	fails 99 'kernel BUG at' -- "$(crash BUG)"
-check "boot: a guest that hangs fails the run" \
+beside "boot: a guest that hangs fails the run" \
 	fails 124 'did not end' --timeout 10 -- 'sleep 60'
-check "boot: a guest that ends early fails the run" \
+beside "boot: a guest that ends early fails the run" \
 	fails 99 'without a status' -- 'echo b >/proc/sysrq-trigger; sleep 9'
-check "boot: an access after free fails the run (debug)" \
+beside "boot: an access after free fails the run (debug)" \
 	fails 99 'KASAN: use-after-free' --flavour debug -- "$(crash READ_AFTER_FREE)"
-check "boot: leaked memory fails the run (debug)" \
+beside "boot: leaked memory fails the run (debug)" \
 	fails 99 'unreferenced object' --flavour debug -- 'modprobe kmemleak-test'
-check "boot: a breakpoint that TCG leaves in the kernel is none of ours" \
-	breakpoints 1 fails 3 'booting again' -- 'exit 3'
-check "boot: a kernel that always ends with one fails the run" \
-	breakpoints 2 fails 99 'without a status' -- 'exit 3'
+wait

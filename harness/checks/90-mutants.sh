@@ -1,39 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The tests find the bug that the next person puts in: each patch in
-# harness/mutants breaks the series in one way, and must make the test fail that
-# it names, or the kernel complain ("Fails: panic PATTERN").
+# Needs: kernels
+# The tests find the bug that the next person puts in: each mutant breaks the
+# series in one way, and must make the test fail that it names, or the kernel
+# complain. See harness/mutants-lib.sh.
 
 . "$(dirname "$0")/check-lib.sh"
-. "$top/harness/modules-lib.sh"
+. "$top/harness/mutants-lib.sh"
 
-# The git tree of ours with the patch applied
-mutant_tree()
-(
-	GIT_INDEX_FILE=$(mktemp -u)
-	export GIT_INDEX_FILE
-	trap 'rm -f "$GIT_INDEX_FILE"' EXIT
-	gt read-tree "$made"
-	gt apply --cached "$1"
-	gt write-tree
-)
-
-mutant_key()
+# found MUTANT FLAVOUR
+found()
 {
-	sed -n "s/^$2: //p" "$1"
-}
-
-# killed PATCH: run the tests up to the one that must fail
-killed()
-{
-	local test fails tap=$log/check/mutant-${1##*/}.tap code=0 treeish
+	local test fails tap=$log/check/${1##*/}.tap code=0 source=$build/mutant-$2-$place
 
 	test=$(mutant_key "$1" Test)
 	fails=$(mutant_key "$1" Fails)
-	treeish=$(mutant_tree "$1")
-	build_modules fast "$treeish" "$build/obj-mutant" "$build/mods/mutant"
-	"$top/harness/vm.sh" --modules "$build/mods/mutant" --mlx5 --timeout 300 -- \
-		"$build/selftests/$test | sed '/ok [0-9]* $fails\$/q'" >"$tap" 2>&1 || code=$?
+	build_mutant "$2" "$1" "$source"
+	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" --mlx5 --timeout 300 -- \
+		"$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in
 	panic*) [ $code = 99 ] && grep -q "${fails#panic }" "$tap" ;;
@@ -41,6 +25,30 @@ killed()
 	esac
 }
 
-for patch in "$top"/harness/mutants/*.patch; do
-	check "mutants: $(mutant_key "$patch" What)" killed "$patch"
-done
+# mutant_command PROGRAM FAILS: the one test, if one is named
+mutant_command()
+{
+	case $2 in
+	panic*) echo "$build/selftests/$1 -q" ;;
+	*) echo "$build/selftests/$1 -q -t $2" ;;
+	esac
+}
+
+# key MUTANT FLAVOUR
+key()
+{
+	{
+		cat "${BASH_SOURCE[0]}" "$1" "$top"/harness/{mutants,modules}-lib.sh "$(obj_dir "$2")/.config"
+		gt rev-parse 'base^{tree}'
+		for path in drivers include tools/testing; do
+			gt rev-parse "$made:$path"
+		done
+	} | digest
+}
+
+while read -r mutant; do
+	flavour=$(mutant_key "$mutant" Flavour)
+	beside_once "$(key "$mutant" "${flavour:-fast}")" \
+		"mutants: $(mutant_key "$mutant" What)" found "$mutant" "${flavour:-fast}"
+done < <(all_mutants)
+wait

@@ -7,88 +7,142 @@
 made=$(gt rev-parse refs/vdpa-persist/made)
 script=${0##*/}
 script=${script%.sh}
+places=$build/places
+passed=$build/passed
+checks=0
 
-# check WHAT COMMAND...: one line that says whether the command succeeds; what
-# it printed if it does not
-check()
+# take_place: wait for one of as many places as there are processors, which all
+# scripts share; its number is $place
+take_place()
 {
-	local what=$1 code number file start
+	mkdir -p "$places"
+	while :; do
+		for ((place = 1; place <= jobs; place++)); do
+			exec 8>"$places/$place"
+			! flock -n 8 || return 0
+		done
+		sleep 0.2
+	done
+}
 
-	shift
+# judge NUMBER KEY WHAT COMMAND...: one line that says whether the command
+# succeeds; what it printed if it does not
+judge()
+{
+	local file=$log/check/$script-$1.log key=$2 what=$3 code start took line
+
+	shift 3
+	[ "${place:-}" ] || take_place
+	# One of the places has one processor
+	[ "$place" = all ] || jobs=1
 	start=$(date +%s)
-	number=$(($(wc -l <"$TALLY") + 1))
-	file=$log/check/$script-$number.log
 	set +e
 	(
 		set -e
+		export JOBS=$jobs
 		"$@"
 	) >"$file" 2>&1 </dev/null
 	code=$?
 	set -e
+	took=$(($(date +%s) - start))
 	if [ $code = 0 ]; then
-		echo pass >>"$TALLY"
-		echo "ok $number - $what ($(($(date +%s) - start)) s)"
+		[ -z "$key" ] || { mkdir -p "$passed"; : >"$passed/$key"; }
+		tell pass "$what ($took s)"
 	else
-		echo fail >>"$TALLY"
-		echo "not ok $number - $what ($(($(date +%s) - start)) s)"
-		tail -n 40 "$file" | sed 's/^/# /'
-		echo "# all of it: $file"
+		tell fail "$what ($took s)" "$(tail -n 40 "$file" | sed 's/^/# /'
+			echo "# all of it: $file")"
 	fi
+	echo "$took $what" >>"$log/check/times"
 }
 
-# A second work tree, in which the checks move from commit to commit, and the
-# place where they compile it
+# tell pass|fail WHAT [MORE]: the line of a check, and its share in the sum
+tell()
+{
+	local not=''
+
+	[ "$1" = pass ] || not='not '
+	(
+		flock 7
+		echo "$1" >>"$TALLY"
+		printf '%s\n' "${not}ok $(wc -l <"$TALLY") - $2" ${3:+"$3"}
+	) 7>"$log/check/tell"
+}
+
+# check WHAT COMMAND...: before what comes next in the script
+check()
+{
+	checks=$((checks + 1))
+	(judge $checks '' "$@")
+}
+
+# alone WHAT COMMAND...: with all processors, while nothing else runs
+alone()
+{
+	local place=all
+
+	check "$@"
+}
+
+# beside WHAT COMMAND...: in one of the places, while what comes next goes on. At
+# the end of a script comes "wait".
+beside()
+{
+	beside_once '' "$@"
+}
+
+# beside_once KEY WHAT COMMAND...: unless it has passed with this key, which is a
+# digest of all that it depends on. Only what has passed is remembered.
+beside_once()
+{
+	checks=$((checks + 1))
+	if [ "$1" ] && [ -e "$passed/$1" ]; then
+		touch "$passed/$1"
+		tell pass "$2 (as before)"
+		return
+	fi
+	# shellcheck disable=SC2064,SC2046
+	trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+	judge $checks "$@" &
+}
+
+# digest: of standard input
+digest()
+{
+	sha256sum | cut -d' ' -f1
+}
+
+# A work tree of the commit that is checked, for what only reads; whatever is in
+# the tree itself
 check_tree=$build/check-tree
-check_obj=$build/check-obj
-check_dirs='drivers/vdpa/ drivers/vhost/ drivers/virtio/'
 
-check_checkout()
+with_check_tree()
 {
-	if [ ! -e "$check_tree/.git" ]; then
-		rm -rf "$check_tree"
-		gt worktree prune
-		gt worktree add -q --detach "$check_tree" base
-	fi
-	git -C "$check_tree" checkout -q --force --detach "$1"
-	git -C "$check_tree" clean -qfdx
+	(
+		flock 7
+		if [ ! -e "$check_tree/.git" ]; then
+			rm -rf "$check_tree"
+			gt worktree prune
+			gt worktree add -q --detach "$check_tree" "$made"
+		fi
+		git -C "$check_tree" checkout -q --force --detach "$made"
+	) 7>"$build/check-tree.lock"
 }
-
-check_make()
-{
-	make -C "$check_tree" O="$check_obj" ARCH=x86_64 LOCALVERSION= -j"$jobs" "$@"
-}
-
-# A configuration in which every vDPA driver is compiled
-check_configure()
-(
-	need gcc:gcc make:make flex:flex bison:bison bc:bc perl:perl \
-		/usr/include/stdio.h:libc6-dev /usr/include/libelf.h:libelf-dev
-	mkdir -p "$check_obj"
-	cd "$check_tree"
-	ARCH=x86_64 scripts/kconfig/merge_config.sh -n -O "$check_obj" \
-		kernel/configs/tiny-base.config \
-		"$top"/harness/config/{guest,vdpa,fast,check}.config >"$check_obj/config.log"
-	if grep 'not in final .config' "$check_obj/config.log"; then
-		return 1
-	fi
-	check_make -s prepare modules_prepare
-)
 
 # The complaints of a compiler or a checker about the checked directories, as
 # they can be compared between two commits: without the line numbers
 complaints()
 {
-	grep -E '^[^ ]+\.[chS]:[0-9]+' "$1" |
-		sed -E 's/^[^ ]*\/(drivers|include)\//\1\//; s/:[0-9]+(:[0-9]+)?:/:/g; s/:[0-9]+(-[0-9]+)?:/:/g' |
+	grep -E '^[^ ]+\.[chS]:[0-9]+|: warning: objtool:|^(WARNING|ERROR): modpost:' "$1" |
+		sed -E 's/^[^ ]*\/(drivers|include|tools)\//\1\//; s/:[0-9]+(:[0-9]+)?:/:/g; s/:[0-9]+(-[0-9]+)?:/:/g; s/\+0x[0-9a-f]+//g' |
 		sort -u
 }
 
 # nothing_new BASE_LOG LOG: does LOG complain about no more than BASE_LOG?
 nothing_new()
 {
-	complaints "$1" >"$1.sorted" || true
+	complaints "$1" >"$2.base" || true
 	complaints "$2" >"$2.sorted" || true
-	if comm -13 "$1.sorted" "$2.sorted" | grep .; then
+	if comm -13 "$2.base" "$2.sorted" | grep .; then
 		return 1
 	fi
 	echo "$(wc -l <"$2.sorted") complaints, none that base does not give"

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Kernels with one bug each. A mutant is a file in harness/mutants or, if it fits
+# one base only, in patches/<base>/mutants:
+#
+#	What: vhost-vdpa: an old client's reset keeps mappings
+#	Test: vhost_vdpa
+#	Fails: client.net_set_map.compat_reset_cuts_the_device_off
+#	File: drivers/vhost/vdpa.c
+#	Old:
+#	(lines, which must be in the file once)
+#	New:
+#	(what takes their place)
+#
+# with more of File, Old and New as needed. "Fails" is a test of the program "Test",
+# or "panic PATTERN" for what the kernel says. "Flavour: debug" has it run in the
+# debug kernel. Instead of File, Old and New, "Undo: SUBJECT" is the series without
+# the patch of this subject, if it can be reverted as it is. With "For: SUBJECT" a
+# mutant says of which patch it takes the effect away; "Undo" implies it.
+
+. "$(dirname "${BASH_SOURCE[0]}")/series-lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/modules-lib.sh"
+
+all_mutants()
+{
+	find "$top/harness/mutants" "$patches/mutants" -name '*.mutant' 2>/dev/null | sort
+}
+
+# mutant_key MUTANT KEY
+mutant_key()
+{
+	sed -n "/^File: /q; s/^$2: //p" "$1"
+}
+
+# commit_of SUBJECT: of the series
+commit_of()
+{
+	gt log --format='%H %s' base..refs/vdpa-persist/made |
+		awk -v subject="$1" 'substr($0, 42) == subject { print $1 }'
+}
+
+# write_mutant MUTANT SOURCE: put the bug into the sources; print the files
+write_mutant()
+{
+	local undo commit
+
+	undo=$(mutant_key "$1" Undo)
+	if [ ! "$undo" ]; then
+		"$top/harness/mutant.py" "$1" "$2"
+		return
+	fi
+	commit=$(commit_of "$undo")
+	[ "$commit" ] || die "$1: there is no patch with the subject '$undo'"
+	gt diff --name-only "$commit^" "$commit" -- drivers include
+	gt diff -R "$commit^" "$commit" -- drivers include |
+		(cd "$2" && GIT_CEILING_DIRECTORIES=$build git apply -) ||
+		die "$1: the patch cannot be reverted as it is"
+}
+
+# clean_modules FLAVOUR SOURCE: the modules of the series in a folder; what was
+# changed there is as it was again
+clean_modules()
+{
+	local file made
+
+	made=$(gt rev-parse 'refs/vdpa-persist/made^{tree}')
+	if [ "$made" = "$(cat "$2/.mutant-of" 2>/dev/null)" ]; then
+		while read -r file; do
+			gt cat-file blob "$made:$file" >"$2/$file"
+		done <"$2/.mutated"
+		: >"$2/.mutated"
+		return
+	fi
+	# All folders begin as copies of one
+	(
+		flock 6
+		[ "$made" = "$(cat "$2-0/.mutant-of" 2>/dev/null)" ] || {
+			build_modules "$1" "$made" "$2-0" "$2-0-mods"
+			: >"$2-0/.mutated"
+			echo "$made" >"$2-0/.mutant-of"
+		}
+	) 6>"$2.lock"
+	copy_modules "$2-0" "$2"
+	rm -rf "$2-mods"
+	cp -a "$2-0-mods" "$2-mods"
+}
+
+# build_mutant FLAVOUR MUTANT SOURCE: its modules are in SOURCE-mods then
+build_mutant()
+{
+	local obj release
+
+	obj=$(obj_dir "$1")
+	release=$(cat "$obj/include/config/kernel.release")
+	clean_modules "$1" "$3"
+	write_mutant "$2" "$3" | tee "$3/.mutated"
+	make_modules "$3"
+	install_made "$3" "$3-mods" "$release"
+}

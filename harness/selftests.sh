@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Build the selftests of the tree and run them, each program in a machine of its
+# own. A test that is skipped did not pass, but where the list of expected skips
+# of the base has it. Ends with "N passed, N failed" of the single tests.
+
+. "$(dirname "$0")/selftests-lib.sh"
+
+usage()
+{
+	cat <<-'EOF'
+	usage: harness/selftests.sh [option]... [PROGRAM]...
+	  --flavour fast|debug  in which kernel (debug)
+	  --unpatched           with the modules of the base; nothing is expected
+	  --test PATTERN        only the tests with a name that matches *PATTERN*
+	  --quick               fewer rounds in the tests that take many
+	The results are in build/<base>/log/selftests/<side>-<flavour>/.
+	EOF
+}
+
+flavour=debug side=ours pattern='' options=() machine=()
+while [ $# != 0 ]; do
+	case $1 in
+	--flavour) flavour=$2; shift ;;
+	--unpatched) side=unpatched machine=(--unpatched --append sysctl.kernel.hung_task_panic=0) ;;
+	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
+	--quick) options+=(-q) ;;
+	--help) usage; exit ;;
+	-*) usage >&2; exit 2 ;;
+	*) break ;;
+	esac
+	shift
+done
+
+lock_build
+read -ra programs <<<"$("$top/harness/build-selftests.sh")"
+[ $# = 0 ] || programs=("$@")
+results=$log/selftests/$side-$flavour
+mkdir -p "$results"
+
+run()
+{
+	local tap=$results/$1.tap
+
+	[ -x "$build/selftests/$1" ] || die "there is no selftest that is called $1"
+	step "running $1 in the $flavour kernel"
+	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 1800 "${machine[@]}" \
+		-- "$build/selftests/$1" "${options[@]}" >"$tap" 2>"$tap.err" || true
+	grep -E 'FAILED|^\| ' "$tap.err" >&2 || true
+	test_results "$tap" | sort >"$results/$1"
+	rm -f "$results/$1.partly"
+	[ -z "$pattern" ] || touch "$results/$1.partly"
+}
+
+# unlisted PROGRAM: tests that are skipped without being on the list, or the other
+# way round; and those that were skipped wherever they could have run
+unlisted()
+{
+	# The fast kernel has no fault injection, and is not what counts
+	[ "$side-$flavour" = ours-debug ] || return 0
+	list "$patches/expected-skips" | sed -n "s/^$1 //p" | sort >"$results/$1.expected"
+	{
+		grep ' skip$' "$results/$1" || true
+	} | sed 's/ skip$//' >"$results/$1.skipped"
+	comm -13 "$results/$1.expected" "$results/$1.skipped" |
+		sed 's/$/: was skipped, which is not expected/'
+	[ -z "$pattern" ] || return 0
+	comm -23 "$results/$1.expected" "$results/$1.skipped" |
+		sed 's/$/: is on the list of expected skips, and was not skipped/'
+	never_ran "$results/$1"
+}
+
+passed=0 failed=0
+# count PROGRAM: what became of its tests
+count()
+{
+	local tap=$results/$1.tap plan good bad skipped
+
+	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$tap" | head -n 1)
+	good=$(grep -c ' pass$' "$results/$1" || true)
+	skipped=$(grep -c ' skip$' "$results/$1" || true)
+	unlisted "$1" >"$results/$1.unlisted"
+	bad=$((${plan:-0} - good - skipped + $(wc -l <"$results/$1.unlisted")))
+	# What has no plan, or fails without saying so, is one failure
+	if [ -z "$plan" ] || { grep -q FAILED "$tap.err" && [ $bad = 0 ]; }; then
+		bad=1
+	fi
+	if [ $bad != 0 ]; then
+		cat "$results/$1.unlisted" >&2
+		grep -E '^not ok |^# .*(Expected|==)' "$tap" >&2 || tail -n 20 "$tap" >&2
+	fi
+	step "$1: $good passed, $bad failed, $skipped skipped (see $tap)"
+	passed=$((passed + good))
+	failed=$((failed + bad))
+}
+
+each run "${programs[@]}"
+for program in "${programs[@]}"; do
+	count "$program"
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ] && [ $passed != 0 ]
