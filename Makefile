@@ -6,7 +6,7 @@ FLAVOUR ?= fast
 STARTED := $(shell date +%s)
 export BASE BASE_TREE ACCEL INSTALL STARTED N SEED
 
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -23,6 +23,7 @@ help:
 	@echo 'make refresh    take commits made in the tree back into patches/'
 	@echo 'make bench      the measurements, as tables and plots'
 	@echo 'make latency    how long others wait for the CPU meanwhile'
+	@echo 'make results    all of these figures, as a page in results/ (AGAIN="bench demo" to measure)'
 	@echo 'make clean      remove build/ and out/'
 	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
 	@echo 'What is missing of Debian'\''s packages is installed; INSTALL=no only says what it is.'
@@ -52,6 +53,9 @@ matrix: need-tree-kernel-vm-selftests kernel
 
 test-clients: need-tree-kernel-vm-selftests-clients kernel
 	@harness/clients.sh
+
+results:
+	@harness/results.sh $(AGAIN)
 
 tree refresh series expected:
 	@harness/$@.sh
