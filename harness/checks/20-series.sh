@@ -3,6 +3,7 @@
 # The series as it is kept, and as it is sent
 
 . "$(dirname "$0")/check-lib.sh"
+. "$top/harness/mutants-lib.sh"
 
 # git am and b4 want to know who they work for
 export GIT_CONFIG_COUNT=2
@@ -70,6 +71,25 @@ b4_am()
 	am "$tmp"/*/*.mbx
 }
 
+# Each mutant fits the sources of the series
+mutants_fit()
+{
+	local mutant bad=''
+
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	mkdir "$tmp/sources"
+	# shellcheck disable=SC2046
+	gt archive "$made" drivers/vdpa drivers/vhost drivers/virtio $(series_headers) |
+		tar -C "$tmp/sources" -xf -
+	for mutant in $(all_mutants); do
+		cp -r "$tmp/sources" "$tmp/mutant"
+		(write_mutant "$mutant" "$tmp/mutant") || bad=y
+		rm -rf "$tmp/mutant"
+	done
+	[ ! "$bad" ]
+}
+
 check "series: the tree has nothing that patches/ lack" untouched
 check "series: round trip is byte-identical" round_trip
 "$top/harness/series.sh" || true
@@ -82,3 +102,4 @@ if [ ${#mboxes[@]} != 0 ]; then
 	need checks
 	check "series: b4 am accepts each topic, and gives the same tree" b4_am "${mboxes[@]}"
 fi
+check "series: each mutant fits it" mutants_fit
