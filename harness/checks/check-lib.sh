@@ -12,14 +12,20 @@ passed=$build/passed
 checks=0
 
 # take_place: wait for one of as many places as there are processors, which all
-# scripts share; its number is $place
+# scripts share; its number is $place. Only the first in the queue looks for one:
+# if each did, the processors would be busy with that.
 take_place()
 {
 	mkdir -p "$places"
+	exec 6>"$places/queue"
+	flock 6
 	while :; do
 		for ((place = 1; place <= jobs; place++)); do
 			exec 8>"$places/$place"
-			! flock -n 8 || return 0
+			if flock -n 8; then
+				exec 6>&-
+				return
+			fi
 		done
 		sleep 0.2
 	done
