@@ -25,14 +25,19 @@
 #define IOVA	BIT_ULL(32)
 #define BULK	(4 * 4096UL)
 
-FIXTURE(sweep)
-{
+/* A device, and its first owner */
+struct stage {
 	struct vdpa_dev dev;
 	struct vdpa_client c;
 	void *mem;			/* BULK bytes */
 	struct client_page *trap;	/* what was the page of the first owner */
 	struct client_page *copy;	/* of what is in there */
 	long pins;
+};
+
+FIXTURE(sweep)
+{
+	struct stage stage;
 };
 
 FIXTURE_VARIANT(sweep)
@@ -62,37 +67,40 @@ FIXTURE_VARIANT_ADD(sweep, blk_dma_map)
 
 FIXTURE_SETUP(sweep)
 {
+	struct stage *stage = &self->stage;
 	const char *why;
 	int r;
 
-	self->c.fd = -1;
+	stage->c.fd = -1;
 	if (fault_init())
 		SKIP(return, "no fault injection in this kernel, or not root");
 
-	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
-	if (!r && !self->dev.created)
+	r = vdpa_dev_get(&stage->dev, &variant->parent, &why);
+	if (!r && !stage->dev.created)
 		SKIP(return, "does not upset the device that -d names");
 	if (r)
 		SKIP(return, "%s", why);
 
-	self->pins = pins_in_system();
-	self->mem = shuffled_alloc(BULK);
-	self->copy = malloc(sizeof(*self->copy));
-	if (!self->mem || !self->copy)
-		vdpa_dev_put(&self->dev);
-	ASSERT_NE(NULL, self->mem);
-	ASSERT_NE(NULL, self->copy);
+	stage->pins = pins_in_system();
+	stage->mem = shuffled_alloc(BULK);
+	stage->copy = malloc(sizeof(*stage->copy));
+	if (!stage->mem || !stage->copy)
+		vdpa_dev_put(&stage->dev);
+	ASSERT_NE(NULL, stage->mem);
+	ASSERT_NE(NULL, stage->copy);
 }
 
 FIXTURE_TEARDOWN(sweep)
 {
-	client_close(&self->c);
-	if (self->trap)
-		munmap(self->trap, sizeof(*self->trap));
-	free(self->copy);
-	vdpa_dev_put(&self->dev);
-	EXPECT_EQ(self->pins, pins_in_system());
-	EXPECT_NO_VIOLATIONS();
+	struct stage *stage = &self->stage;
+
+	client_close(&stage->c);
+	if (stage->trap)
+		munmap(stage->trap, sizeof(*stage->trap));
+	free(stage->copy);
+	vdpa_dev_put(&stage->dev);
+	EXPECT_EQ(stage->pins, pins_in_system());
+	EXPECT_EQ(0, vdpa_violations(&stage->dev));
 }
 
 /* Two batches of which the second replaces what the first one mapped */
@@ -131,7 +139,7 @@ static int use_device(struct vdpa_client *c, void *mem)
 }
 
 /* As far as it comes */
-static int open_and_use(FIXTURE_DATA(sweep) *self)
+static int open_and_use(struct stage *self)
 {
 	int r;
 
@@ -150,7 +158,7 @@ static int open_and_use(FIXTURE_DATA(sweep) *self)
  * The client closes the file with everything mapped. Its page outlives it, with
  * rings that are full of requests, for a device that still finds them.
  */
-static void leave(FIXTURE_DATA(sweep) *self)
+static void leave(struct stage *self)
 {
 	struct client_page *page = self->c.page;
 	unsigned int ring;
@@ -183,7 +191,7 @@ do {									\
  * own page, and not before it has mapped it.
  */
 static void check_next_client(struct __test_metadata *_metadata,
-			      FIXTURE_DATA(sweep) *self)
+			      struct stage *self)
 {
 	struct vdpa_client c;
 	unsigned int ring;
@@ -204,15 +212,15 @@ static void check_next_client(struct __test_metadata *_metadata,
 /* A part of a device's life, and what has to be true after it */
 struct part {
 	/* What leads there, in which nothing fails yet (optional) */
-	int (*prepare)(FIXTURE_DATA(sweep) *self);
-	int (*run)(FIXTURE_DATA(sweep) *self);
+	int (*prepare)(struct stage *self);
+	int (*run)(struct stage *self);
 	/* Nothing fails any more */
 	void (*check)(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(sweep) *self);
+		      struct stage *self);
 };
 
 static void sweep_source(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(sweep) *self, const struct part *part,
+			 struct stage *self, const struct part *part,
 			 const struct fault_source *source)
 {
 	bool failed = true;
@@ -235,7 +243,7 @@ static void sweep_source(struct __test_metadata *_metadata,
 }
 
 static void sweep(struct __test_metadata *_metadata,
-		  FIXTURE_DATA(sweep) *self, const struct part *part)
+		  struct stage *self, const struct part *part)
 {
 	const struct fault_source *source = self->dev.parent->ops->faults;
 
@@ -244,7 +252,7 @@ static void sweep(struct __test_metadata *_metadata,
 		sweep_source(_metadata, self, part, source);
 }
 
-static int be_client(FIXTURE_DATA(sweep) *self)
+static int be_client(struct stage *self)
 {
 	int r = open_and_use(self);
 
@@ -260,11 +268,11 @@ TEST_F_TIMEOUT(sweep, client, 900)
 		.check = check_next_client,
 	};
 
-	sweep(_metadata, self, &part);
+	sweep(_metadata, &self->stage, &part);
 }
 
 /* From a client of vhost-vdpa to the drivers of virtio-vdpa, and back */
-static int hand_over(FIXTURE_DATA(sweep) *self)
+static int hand_over(struct stage *self)
 {
 	int r;
 
@@ -275,7 +283,7 @@ static int hand_over(FIXTURE_DATA(sweep) *self)
 }
 
 static void check_next_driver(struct __test_metadata *_metadata,
-			      FIXTURE_DATA(sweep) *self)
+			      struct stage *self)
 {
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
 	ASSERT_EQ(0, virtio_io(&self->dev));
@@ -293,10 +301,10 @@ TEST_F_TIMEOUT(sweep, hand_over, 1800)
 		.check = check_next_driver,
 	};
 
-	sweep(_metadata, self, &part);
+	sweep(_metadata, &self->stage, &part);
 }
 
-static int remove_device(FIXTURE_DATA(sweep) *self)
+static int remove_device(struct stage *self)
 {
 	leave(self);
 
@@ -304,7 +312,7 @@ static int remove_device(FIXTURE_DATA(sweep) *self)
 }
 
 static void check_removed(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(sweep) *self)
+			  struct stage *self)
 {
 	const char *why;
 
@@ -324,7 +332,7 @@ TEST_F_TIMEOUT(sweep, removal, 900)
 		.check = check_removed,
 	};
 
-	sweep(_metadata, self, &part);
+	sweep(_metadata, &self->stage, &part);
 }
 
 int main(int argc, char **argv)
