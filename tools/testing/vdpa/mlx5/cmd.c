@@ -30,17 +30,32 @@ const char * const fw_kind_name[FW_KINDS] = {
 	[FW_MAC] = "l2_table_entry",
 };
 
+static void fw_complain(struct mock *m, const char *what, const char *fmt, va_list args)
+{
+	lockdep_assert_held(&m->lock);
+
+	vscnprintf(m->violation, sizeof(m->violation), fmt, args);
+	m->violations++;
+	dev_notice(m->mdev.device, "%s: %s\n", what, m->violation);
+}
+
 void fw_violation(struct mock *m, const char *fmt, ...)
 {
 	va_list args;
 
-	lockdep_assert_held(&m->lock);
-
 	va_start(args, fmt);
-	vscnprintf(m->violation, sizeof(m->violation), fmt, args);
+	fw_complain(m, "violation", fmt, args);
 	va_end(args);
-	m->violations++;
-	dev_notice(m->mdev.device, "violation: %s\n", m->violation);
+}
+
+void fw_lint(struct mock *m, const char *fmt, ...)
+{
+	va_list args;
+
+	m->lints++;
+	va_start(args, fmt);
+	fw_complain(m, "violation (lint)", fmt, args);
+	va_end(args);
 }
 
 int fw_errno(u8 status)
@@ -70,9 +85,10 @@ struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id)
 
 u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new)
 {
+	struct fw_obj *uctx = uid ? fw_find(m, FW_UCTX, uid) : NULL;
 	struct fw_obj *o;
 
-	if (uid && !fw_find(m, FW_UCTX, uid)) {
+	if (uid && !uctx) {
 		fw_violation(m, "%s of uid %u, which does not exist",
 			     fw_kind_name[kind], uid);
 		return MLX5_CMD_STAT_BAD_RES_ERR;
@@ -89,20 +105,24 @@ u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new)
 		kfree(o);
 		return MLX5_CMD_STAT_LIM_ERR;
 	}
+	if (uctx) {
+		o->uctx = uctx;
+		uctx->refs++;
+	}
 	m->alive[kind]++;
 	*new = o;
 
 	return 0;
 }
 
-/* @o uses another one, which must belong to the same owner */
+/* @o uses another one, which must belong to the same owner, or be the null key */
 u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
 	  struct fw_obj **used)
 {
 	struct fw_obj *dep = fw_find(m, kind, id);
 	struct fw_obj **uses;
 
-	if (!dep || (dep->uid != o->uid && !dep->stuck)) {
+	if (!dep || (dep->uid != o->uid && dep != m->null_mkey)) {
 		fw_violation(m, "%s of uid %u uses %s %#x, which %s",
 			     fw_kind_name[o->kind], o->uid, fw_kind_name[kind],
 			     id, dep ? "has another owner" : "does not exist");
@@ -133,15 +153,18 @@ static void fw_unuse_all(struct fw_obj *o)
 static void fw_free(struct mock *m, struct fw_obj *o)
 {
 	fw_unuse_all(o);
+	if (o->uctx)
+		o->uctx->refs--;
 	kfree(o->uses);
 	xa_erase(&m->obj[o->kind], o->id);
 	if (o->kind == FW_MKEY)
 		kvfree(o->mkey.mtt);
-	if (o->kind == FW_CQ) {
+	if (o->kind == FW_CQ)
 		irq_work_sync(&o->cq.irq);
-		kfree(o->cq.pas);
-	}
-	if (!o->stuck)
+	kfree(o->pas);
+	if (o->stuck)
+		m->nstuck--;
+	else
 		m->alive[o->kind]--;
 	kfree(o);
 }
@@ -153,9 +176,18 @@ static void fw_mark_stuck(struct mock *m, struct fw_obj *o)
 	if (o->stuck)
 		return;
 	o->stuck = true;
+	m->nstuck++;
 	m->alive[o->kind]--;
 	for (i = 0; i < o->nuses; i++)
 		fw_mark_stuck(m, o->uses[i]);
+	if (o->uctx)
+		fw_mark_stuck(m, o->uctx);
+}
+
+/* Keys in use, and contexts that own something: who knows how the firmware has it */
+static bool fw_use_is_lint(enum fw_kind kind)
+{
+	return kind == FW_MKEY || kind == FW_UCTX;
 }
 
 u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid)
@@ -169,7 +201,9 @@ u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid)
 		return MLX5_CMD_STAT_BAD_RES_ERR;
 	}
 	if (o->refs) {
-		if (!o->stuck)
+		if (!o->stuck && fw_use_is_lint(kind))
+			fw_lint(m, "%s %#x is destroyed in use", fw_kind_name[kind], id);
+		else if (!o->stuck)
 			fw_violation(m, "%s %#x is destroyed in use",
 				     fw_kind_name[kind], id);
 		return MLX5_CMD_STAT_RES_BUSY;
@@ -183,8 +217,38 @@ u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid)
 	return 0;
 }
 
-/* Users before what they use */
-void fw_free_all(struct mock *m)
+/* Copy the addresses of @n pages that the driver gives to an object */
+static u8 fw_set_pas(struct fw_obj *o, const void *pas, unsigned int n)
+{
+	o->pas = kmemdup(pas, n * sizeof(*o->pas), GFP_KERNEL);
+	o->npas = o->pas ? n : 0;
+
+	return o->pas ? 0 : MLX5_CMD_STAT_LIM_ERR;
+}
+
+/* Who has the driver's page at this DMA address? */
+struct fw_obj *fw_buffer_user(struct mock *m, u64 dma)
+{
+	static const enum fw_kind kinds[] = { FW_CQ, FW_QP, FW_UMEM };
+	struct fw_obj *o;
+	unsigned long id;
+	unsigned int i, p;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		xa_for_each(&m->obj[kinds[i]], id, o) {
+			if (o->dbr && (o->dbr & PAGE_MASK) == dma)
+				return o;
+			for (p = 0; p < o->npas; p++)
+				if ((be64_to_cpu(o->pas[p]) & PAGE_MASK) == dma)
+					return o;
+		}
+	}
+
+	return NULL;
+}
+
+/* Users before what they use; the null key is there for good */
+static void fw_free_unused(struct mock *m, bool stuck)
 {
 	struct fw_obj *o;
 	unsigned long id;
@@ -195,13 +259,26 @@ void fw_free_all(struct mock *m)
 		again = false;
 		for (kind = 0; kind < FW_KINDS; kind++) {
 			xa_for_each(&m->obj[kind], id, o) {
-				if (!o->refs)
-					fw_free(m, o);
-				else
-					again = true;
+				if (stuck && (!o->stuck || o == m->null_mkey))
+					continue;
+				if (o->refs && kind != FW_MAC)
+					continue;
+				fw_free(m, o);
+				again = true;
 			}
 		}
 	} while (again);
+}
+
+/* The driver has given up the function, which ends what could not be destroyed */
+void fw_free_stuck(struct mock *m)
+{
+	fw_free_unused(m, true);
+}
+
+void fw_free_all(struct mock *m)
+{
+	fw_free_unused(m, false);
 }
 
 /* Commands */
@@ -211,6 +288,7 @@ u8 fw_begin(struct mock *m, u16 opcode)
 {
 	lockdep_assert_held(&m->lock);
 
+	mem_check_stuck(m);
 	m->inject = false;
 	m->total++;
 	if (opcode < FW_OPCODES)
@@ -219,6 +297,10 @@ u8 fw_begin(struct mock *m, u16 opcode)
 		usleep_range(m->delay_us, m->delay_us + 10);
 	if (m->fail_nth && (!m->fail_opcode || m->fail_opcode == opcode) &&
 	    !--m->fail_nth) {
+		if (m->fail_more) {
+			m->fail_more--;
+			m->fail_nth = 1;
+		}
 		m->inject = true;
 		m->failed = opcode;
 		dev_info(m->mdev.device, "command %#x is made to fail\n", opcode);
@@ -353,16 +435,27 @@ static u8 fw_create_umem(struct mock *m, void *in, int inlen, void *out)
 {
 	void *umem = MLX5_ADDR_OF(create_umem_in, in, umem);
 	u64 n = MLX5_GET64(umem, umem, num_of_mtt);
+	u16 uid = MLX5_GET(create_umem_in, in, uid);
 	struct fw_obj *o;
 	u8 status;
+
+	if (!uid && !MLX5_GET(cmd_hca_cap, m->gen_cap.cur, umem_uid_0)) {
+		fw_violation(m, "UMEM of the kernel");
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
 
 	if (!n || n > (inlen - MLX5_ST_SZ_BYTES(create_umem_in)) / sizeof(__be64)) {
 		fw_violation(m, "UMEM of %llu pages in a command of %d bytes", n, inlen);
 		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 	}
-	status = fw_create(m, FW_UMEM, MLX5_GET(create_umem_in, in, uid), &o);
+	status = fw_create(m, FW_UMEM, uid, &o);
 	if (status)
 		return status;
+	status = fw_set_pas(o, MLX5_ADDR_OF(umem, umem, mtt), n);
+	if (status) {
+		fw_destroy(m, FW_UMEM, o->id, uid);
+		return status;
+	}
 	o->umem_size = n << (MLX5_GET(umem, umem, log_page_size) +
 			     MLX5_ADAPTER_PAGE_SHIFT);
 	MLX5_SET(create_umem_out, out, umem_id, o->id);
@@ -391,20 +484,44 @@ static u8 fw_create_cq(struct mock *m, void *in, int inlen, void *out)
 
 	o->cq.log_page = log_page;
 	o->cq.log_size = log_size;
-	o->cq.db = mem_dma(MLX5_GET64(cqc, cqc, dbr_addr));
-	o->cq.pas = kmemdup(MLX5_ADDR_OF(create_cq_in, in, pas),
-			    npages * sizeof(__be64), GFP_KERNEL);
+	o->dbr = MLX5_GET64(cqc, cqc, dbr_addr);
+	o->cq.db = mem_dma(m, o->dbr);
 	vq_cq_init(o);
-	if (!o->cq.pas || !o->cq.db) {
+	status = o->cq.db ? fw_set_pas(o, MLX5_ADDR_OF(create_cq_in, in, pas), npages) :
+		 MLX5_CMD_STAT_BAD_PARAM_ERR;
+	if (status)
 		fw_destroy(m, FW_CQ, o->id, o->uid);
-		return MLX5_CMD_STAT_LIM_ERR;
-	}
-	MLX5_SET(create_cq_out, out, cqn, o->id);
+	else
+		MLX5_SET(create_cq_out, out, cqn, o->id);
 
-	return 0;
+	return status;
 }
 
-static u8 fw_create_qp(struct mock *m, void *in, void *out)
+/* The end of the driver has a receive queue, and where to tell what is in it */
+static u8 fw_qp_set_rq(struct mock *m, struct fw_obj *o, void *in, int inlen)
+{
+	void *qpc = MLX5_ADDR_OF(create_qp_in, in, qpc);
+	u8 log_page = MLX5_GET(qpc, qpc, log_page_size) + MLX5_ADAPTER_PAGE_SHIFT;
+	size_t npages;
+
+	o->qp.log_size = MLX5_GET(qpc, qpc, log_rq_size);
+	npages = DIV_ROUND_UP(sizeof(struct mlx5_wqe_data_seg) << o->qp.log_size,
+			      1 << log_page);
+	if (npages * sizeof(__be64) > inlen - MLX5_ST_SZ_BYTES(create_qp_in)) {
+		fw_violation(m, "QP with 2^%u receive descriptors in a command of %d bytes",
+			     o->qp.log_size, inlen);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	o->dbr = MLX5_GET64(qpc, qpc, dbr_addr);
+	o->qp.db = mem_dma(m, o->dbr);
+	if (!o->qp.db)
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+
+	return fw_set_pas(o, MLX5_ADDR_OF(create_qp_in, in, pas), npages) ?:
+	       fw_use(m, o, FW_CQ, MLX5_GET(qpc, qpc, cqn_rcv), &o->qp.cq);
+}
+
+static u8 fw_create_qp(struct mock *m, void *in, int inlen, void *out)
 {
 	void *qpc = MLX5_ADDR_OF(create_qp_in, in, qpc);
 	u16 uid = MLX5_GET(create_qp_in, in, uid);
@@ -417,12 +534,8 @@ static u8 fw_create_qp(struct mock *m, void *in, void *out)
 
 	o->qp.state = MLX5_QPC_STATE_RST;
 	o->qp.fw = MLX5_GET(qpc, qpc, rq_type) == MLX5_ZERO_LEN_RQ;
-	if (!o->qp.fw) {
-		o->qp.db = mem_dma(MLX5_GET64(qpc, qpc, dbr_addr));
-		status = fw_use(m, o, FW_CQ, MLX5_GET(qpc, qpc, cqn_rcv), &o->qp.cq);
-		if (!status && !o->qp.db)
-			status = MLX5_CMD_STAT_BAD_PARAM_ERR;
-	}
+	if (!o->qp.fw)
+		status = fw_qp_set_rq(m, o, in, inlen);
 	if (status)
 		fw_destroy(m, FW_QP, o->id, uid);
 	else
@@ -519,9 +632,8 @@ static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
 	remote = fw_find(m, FW_QP, o->vq.qp->qp.remote);
 	if (mkey->mkey.pd != o->vq.pd || o->vq.qp->qp.state != MLX5_QPC_STATE_RTS ||
 	    !remote || remote->qp.state != MLX5_QPC_STATE_RTR) {
-		fw_violation(m, "queue %u: pd %#x and %#x, QP in state %u",
-			     o->vq.index, mkey->mkey.pd, o->vq.pd,
-			     o->vq.qp->qp.state);
+		fw_lint(m, "queue %u: pd %#x and %#x, QP in state %u", o->vq.index,
+			mkey->mkey.pd, o->vq.pd, o->vq.qp->qp.state);
 		return MLX5_CMD_STAT_BAD_PARAM_ERR;
 	}
 
@@ -556,7 +668,7 @@ static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 	vq->used_addr = MLX5_GET64(virtio_q, ctx, used_addr);
 
 	xa_for_each(&m->obj[FW_VQ], id, other)
-		if (other != o && other->vq.index == vq->index && !other->stuck) {
+		if (other != o && other->vq.index == vq->index) {
 			fw_violation(m, "two queues %u", vq->index);
 			status = MLX5_CMD_STAT_BAD_PARAM_ERR;
 		}
@@ -629,6 +741,79 @@ static u8 fw_query_counters(struct fw_obj *o, void *out)
 	return 0;
 }
 
+/* How long a command and its answer are at least */
+struct fw_lengths {
+	u16 opcode;
+	u16 in;
+	u16 out;
+};
+
+#define LENGTHS(_opcode, _name)							\
+	{ MLX5_CMD_OP_##_opcode, MLX5_ST_SZ_BYTES(_name##_in),			\
+	  MLX5_ST_SZ_BYTES(_name##_out) }
+
+static const struct fw_lengths fw_lengths[] = {
+	LENGTHS(ALLOC_PD, alloc_pd),
+	LENGTHS(DEALLOC_PD, dealloc_pd),
+	LENGTHS(ALLOC_TRANSPORT_DOMAIN, alloc_transport_domain),
+	LENGTHS(DEALLOC_TRANSPORT_DOMAIN, dealloc_transport_domain),
+	LENGTHS(CREATE_UCTX, create_uctx),
+	LENGTHS(DESTROY_UCTX, destroy_uctx),
+	LENGTHS(QUERY_SPECIAL_CONTEXTS, query_special_contexts),
+	LENGTHS(QUERY_VPORT_STATE, query_vport_state),
+	LENGTHS(MODIFY_NIC_VPORT_CONTEXT, modify_nic_vport_context),
+	LENGTHS(CREATE_TIS, create_tis),
+	LENGTHS(DESTROY_TIS, destroy_tis),
+	LENGTHS(CREATE_TIR, create_tir),
+	LENGTHS(DESTROY_TIR, destroy_tir),
+	LENGTHS(CREATE_RQT, create_rqt),
+	LENGTHS(MODIFY_RQT, modify_rqt),
+	LENGTHS(DESTROY_RQT, destroy_rqt),
+	LENGTHS(CREATE_UMEM, create_umem),
+	LENGTHS(DESTROY_UMEM, destroy_umem),
+	LENGTHS(CREATE_MKEY, create_mkey),
+	LENGTHS(DESTROY_MKEY, destroy_mkey),
+	LENGTHS(CREATE_CQ, create_cq),
+	LENGTHS(DESTROY_CQ, destroy_cq),
+	LENGTHS(CREATE_QP, create_qp),
+	LENGTHS(DESTROY_QP, destroy_qp),
+	LENGTHS(2RST_QP, qp_2rst),
+	LENGTHS(RST2INIT_QP, rst2init_qp),
+	LENGTHS(INIT2RTR_QP, init2rtr_qp),
+	LENGTHS(RTR2RTS_QP, rtr2rts_qp),
+};
+
+static const struct fw_lengths fw_vq_lengths[] = {
+	LENGTHS(CREATE_GENERAL_OBJECT, create_virtio_net_q),
+	LENGTHS(MODIFY_GENERAL_OBJECT, modify_virtio_net_q),
+	LENGTHS(QUERY_GENERAL_OBJECT, query_virtio_net_q),
+	LENGTHS(DESTROY_GENERAL_OBJECT, destroy_virtio_net_q),
+};
+
+static const struct fw_lengths fw_counters_lengths[] = {
+	LENGTHS(CREATE_GENERAL_OBJECT, create_virtio_q_counters),
+	LENGTHS(QUERY_GENERAL_OBJECT, query_virtio_q_counters),
+	LENGTHS(DESTROY_GENERAL_OBJECT, destroy_virtio_q_counters),
+};
+
+static u8 fw_check_lengths(struct mock *m, const struct fw_lengths *l, int n,
+			   u16 opcode, int inlen, int outlen)
+{
+	for (; n && l->opcode != opcode; n--)
+		l++;
+	if (!n) {
+		fw_violation(m, "unknown command %#x", opcode);
+		return MLX5_CMD_STAT_BAD_OP_ERR;
+	}
+	if (inlen >= l->in && outlen >= l->out)
+		return 0;
+
+	fw_violation(m, "command %#x of %d bytes, and %d for the answer", opcode,
+		     inlen, outlen);
+	return inlen < l->in ? MLX5_CMD_STAT_BAD_INP_LEN_ERR :
+	       MLX5_CMD_STAT_BAD_OUTP_LEN_ERR;
+}
+
 static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int outlen,
 			 u16 opcode)
 {
@@ -638,22 +823,28 @@ static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int out
 	bool is_vq = type == MLX5_OBJ_TYPE_VIRTIO_NET_Q;
 	enum fw_kind kind = is_vq ? FW_VQ : FW_COUNTERS;
 	struct fw_obj *o;
+	u8 status;
 
 	if (!is_vq && type != MLX5_OBJ_TYPE_VIRTIO_Q_COUNTERS) {
 		fw_violation(m, "general object of type %#x", type);
 		return MLX5_CMD_STAT_BAD_OP_ERR;
 	}
 
+	if (is_vq)
+		status = fw_check_lengths(m, fw_vq_lengths, ARRAY_SIZE(fw_vq_lengths),
+					  opcode, inlen, outlen);
+	else
+		status = fw_check_lengths(m, fw_counters_lengths,
+					  ARRAY_SIZE(fw_counters_lengths), opcode,
+					  inlen, outlen);
+	if (status)
+		return status;
 	if (opcode == MLX5_CMD_OP_DESTROY_GENERAL_OBJECT)
 		return fw_destroy(m, kind, id, uid);
-	if (opcode == MLX5_CMD_OP_CREATE_GENERAL_OBJECT) {
-		if (is_vq && inlen >= MLX5_ST_SZ_BYTES(create_virtio_net_q_in))
-			return fw_create_vq(m, in, out, uid);
-		if (!is_vq)
-			return FW_CREATE_PLAIN(m, FW_COUNTERS, uid,
-					       general_obj_out_cmd_hdr, out, obj_id);
-		return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-	}
+	if (opcode == MLX5_CMD_OP_CREATE_GENERAL_OBJECT)
+		return is_vq ? fw_create_vq(m, in, out, uid) :
+		       FW_CREATE_PLAIN(m, FW_COUNTERS, uid, general_obj_out_cmd_hdr,
+				       out, obj_id);
 
 	o = fw_find(m, kind, id);
 	if (!o || o->uid != uid) {
@@ -661,86 +852,87 @@ static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int out
 			     opcode, fw_kind_name[kind], id);
 		return MLX5_CMD_STAT_BAD_RES_ERR;
 	}
-	if (opcode == MLX5_CMD_OP_MODIFY_GENERAL_OBJECT && is_vq)
+	if (opcode == MLX5_CMD_OP_MODIFY_GENERAL_OBJECT)
 		return fw_modify_vq(m, o, in);
-	if (opcode == MLX5_CMD_OP_QUERY_GENERAL_OBJECT && is_vq &&
-	    outlen >= MLX5_ST_SZ_BYTES(query_virtio_net_q_out))
-		return fw_query_vq(o, out);
-	if (opcode == MLX5_CMD_OP_QUERY_GENERAL_OBJECT && !is_vq &&
-	    outlen >= MLX5_ST_SZ_BYTES(query_virtio_q_counters_out))
-		return fw_query_counters(o, out);
 
-	return MLX5_CMD_STAT_BAD_OUTP_LEN_ERR;
+	return is_vq ? fw_query_vq(o, out) : fw_query_counters(o, out);
 }
 
-/* The input of a command is at least as long as its structure */
-static bool fw_too_short(struct mock *m, u16 opcode, int inlen, int least)
+static bool fw_is_general(u16 opcode)
 {
-	if (inlen >= least)
-		return false;
-	fw_violation(m, "command %#x of %d bytes", opcode, inlen);
-	return true;
+	return opcode >= MLX5_CMD_OP_CREATE_GENERAL_OBJECT &&
+	       opcode <= MLX5_CMD_OP_DESTROY_GENERAL_OBJECT;
 }
 
-#define TOO_SHORT(in_struct) \
-	fw_too_short(m, opcode, inlen, MLX5_ST_SZ_BYTES(in_struct))
+/* To destroy: what is made to fail does so in fw_destroy() */
+static u8 fw_cmd_destroy(struct mock *m, void *in, u16 opcode, u16 uid)
+{
+	switch (opcode) {
+	case MLX5_CMD_OP_DEALLOC_PD:
+		return fw_destroy(m, FW_PD, MLX5_GET(dealloc_pd_in, in, pd), uid);
+	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
+		return fw_destroy(m, FW_TD,
+				  MLX5_GET(dealloc_transport_domain_in, in,
+					   transport_domain), uid);
+	case MLX5_CMD_OP_DESTROY_TIS:
+		return fw_destroy(m, FW_TIS, MLX5_GET(destroy_tis_in, in, tisn), uid);
+	case MLX5_CMD_OP_DESTROY_TIR:
+		return fw_destroy(m, FW_TIR, MLX5_GET(destroy_tir_in, in, tirn), uid);
+	case MLX5_CMD_OP_DESTROY_RQT:
+		return fw_destroy(m, FW_RQT, MLX5_GET(destroy_rqt_in, in, rqtn), uid);
+	case MLX5_CMD_OP_DESTROY_UMEM:
+		return fw_destroy(m, FW_UMEM, MLX5_GET(destroy_umem_in, in, umem_id), uid);
+	case MLX5_CMD_OP_DESTROY_MKEY:
+		return mem_destroy_mkey(m, MLX5_GET(destroy_mkey_in, in, mkey_index), uid);
+	case MLX5_CMD_OP_DESTROY_CQ:
+		return fw_destroy(m, FW_CQ, MLX5_GET(destroy_cq_in, in, cqn), uid);
+	case MLX5_CMD_OP_DESTROY_QP:
+		return fw_destroy(m, FW_QP, MLX5_GET(destroy_qp_in, in, qpn), uid);
+	case MLX5_CMD_OP_DESTROY_UCTX:
+		return fw_destroy(m, FW_UCTX, MLX5_GET(destroy_uctx_in, in, uid), 0);
+	}
+
+	return MLX5_CMD_STAT_BAD_OP_ERR;
+}
+
+static bool fw_is_destroy(u16 opcode)
+{
+	switch (opcode) {
+	case MLX5_CMD_OP_DEALLOC_PD:
+	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
+	case MLX5_CMD_OP_DESTROY_TIS:
+	case MLX5_CMD_OP_DESTROY_TIR:
+	case MLX5_CMD_OP_DESTROY_RQT:
+	case MLX5_CMD_OP_DESTROY_UMEM:
+	case MLX5_CMD_OP_DESTROY_MKEY:
+	case MLX5_CMD_OP_DESTROY_CQ:
+	case MLX5_CMD_OP_DESTROY_QP:
+	case MLX5_CMD_OP_DESTROY_UCTX:
+		return true;
+	}
+
+	return false;
+}
 
 u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 {
 	u16 opcode = MLX5_GET(alloc_pd_in, in, opcode);
 	u16 uid = MLX5_GET(alloc_pd_in, in, uid);
-	u8 status = fw_begin(m, opcode);
+	u8 injected = fw_begin(m, opcode);
+	u8 status;
 
-	switch (opcode) {
-	case MLX5_CMD_OP_DEALLOC_PD:
-		if (TOO_SHORT(dealloc_pd_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_PD, MLX5_GET(dealloc_pd_in, in, pd), uid);
-	case MLX5_CMD_OP_DEALLOC_TRANSPORT_DOMAIN:
-		if (TOO_SHORT(dealloc_transport_domain_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_TD,
-				  MLX5_GET(dealloc_transport_domain_in, in,
-					   transport_domain), uid);
-	case MLX5_CMD_OP_DESTROY_TIS:
-		if (TOO_SHORT(destroy_tis_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_TIS, MLX5_GET(destroy_tis_in, in, tisn), uid);
-	case MLX5_CMD_OP_DESTROY_TIR:
-		if (TOO_SHORT(destroy_tir_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_TIR, MLX5_GET(destroy_tir_in, in, tirn), uid);
-	case MLX5_CMD_OP_DESTROY_RQT:
-		if (TOO_SHORT(destroy_rqt_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_RQT, MLX5_GET(destroy_rqt_in, in, rqtn), uid);
-	case MLX5_CMD_OP_DESTROY_UMEM:
-		if (TOO_SHORT(destroy_umem_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_UMEM, MLX5_GET(destroy_umem_in, in, umem_id), uid);
-	case MLX5_CMD_OP_DESTROY_MKEY:
-		if (TOO_SHORT(destroy_mkey_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return mem_destroy_mkey(m, MLX5_GET(destroy_mkey_in, in, mkey_index), uid);
-	case MLX5_CMD_OP_DESTROY_CQ:
-		if (TOO_SHORT(destroy_cq_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_CQ, MLX5_GET(destroy_cq_in, in, cqn), uid);
-	case MLX5_CMD_OP_DESTROY_QP:
-		if (TOO_SHORT(destroy_qp_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_QP, MLX5_GET(destroy_qp_in, in, qpn), uid);
-	case MLX5_CMD_OP_DESTROY_UCTX:
-		if (TOO_SHORT(destroy_uctx_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_destroy(m, FW_UCTX, MLX5_GET(destroy_uctx_in, in, uid), 0);
-	case MLX5_CMD_OP_DESTROY_GENERAL_OBJECT:
-		return fw_general_obj(m, in, inlen, out, outlen, opcode);
-	}
-
-	/* A failure of the others is as if they had not been issued */
+	if (fw_is_general(opcode))
+		return injected && opcode != MLX5_CMD_OP_DESTROY_GENERAL_OBJECT ? injected :
+		       fw_general_obj(m, in, inlen, out, outlen, opcode);
+	status = fw_check_lengths(m, fw_lengths, ARRAY_SIZE(fw_lengths), opcode, inlen,
+				  outlen);
 	if (status)
 		return status;
+	if (fw_is_destroy(opcode))
+		return fw_cmd_destroy(m, in, opcode, uid);
+	/* A failure of the others is as if they had not been issued */
+	if (injected)
+		return injected;
 
 	switch (opcode) {
 	case MLX5_CMD_OP_ALLOC_PD:
@@ -752,64 +944,31 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 		return FW_CREATE_PLAIN(m, FW_UCTX, 0, create_uctx_out, out, uid);
 	case MLX5_CMD_OP_QUERY_SPECIAL_CONTEXTS:
 		MLX5_SET(query_special_contexts_out, out, null_mkey,
-			 mlx5_idx_to_mkey(1));
+			 mlx5_idx_to_mkey(m->null_mkey->id));
 		return 0;
 	case MLX5_CMD_OP_QUERY_VPORT_STATE:
 		MLX5_SET(query_vport_state_out, out, state, m->link);
 		return 0;
 	case MLX5_CMD_OP_MODIFY_NIC_VPORT_CONTEXT:
-		if (TOO_SHORT(modify_nic_vport_context_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		m->mtu = MLX5_GET(modify_nic_vport_context_in, in, nic_vport_context.mtu);
 		return 0;
 	case MLX5_CMD_OP_CREATE_TIS:
-		if (TOO_SHORT(create_tis_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_tis(m, in, out);
 	case MLX5_CMD_OP_CREATE_TIR:
-		if (TOO_SHORT(create_tir_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_tir(m, in, out);
 	case MLX5_CMD_OP_CREATE_RQT:
-		if (TOO_SHORT(create_rqt_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_rqt(m, in, inlen, out);
 	case MLX5_CMD_OP_MODIFY_RQT:
-		if (TOO_SHORT(modify_rqt_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_modify_rqt(m, in, inlen);
 	case MLX5_CMD_OP_CREATE_UMEM:
-		if (TOO_SHORT(create_umem_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_umem(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_MKEY:
-		if (TOO_SHORT(create_mkey_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return mem_create_mkey(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_CQ:
-		if (TOO_SHORT(create_cq_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 		return fw_create_cq(m, in, inlen, out);
 	case MLX5_CMD_OP_CREATE_QP:
-		if (TOO_SHORT(create_qp_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_create_qp(m, in, out);
-	case MLX5_CMD_OP_2RST_QP:
-		if (TOO_SHORT(qp_2rst_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
+		return fw_create_qp(m, in, inlen, out);
+	default:
 		return fw_modify_qp(m, in, opcode);
-	case MLX5_CMD_OP_RST2INIT_QP:
-	case MLX5_CMD_OP_INIT2RTR_QP:
-	case MLX5_CMD_OP_RTR2RTS_QP:
-		if (TOO_SHORT(rst2init_qp_in))
-			return MLX5_CMD_STAT_BAD_INP_LEN_ERR;
-		return fw_modify_qp(m, in, opcode);
-	case MLX5_CMD_OP_CREATE_GENERAL_OBJECT:
-	case MLX5_CMD_OP_MODIFY_GENERAL_OBJECT:
-	case MLX5_CMD_OP_QUERY_GENERAL_OBJECT:
-		return fw_general_obj(m, in, inlen, out, outlen, opcode);
 	}
-
-	fw_violation(m, "unknown command %#x", opcode);
-	return MLX5_CMD_STAT_BAD_OP_ERR;
 }

@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/seq_file.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "mock.h"
@@ -246,12 +247,19 @@ static int buffer_add(struct mock *m, void *key, void **mem, dma_addr_t *dma)
 static void buffer_del(struct mock *m, void *mem)
 {
 	struct mock_buffer *b, *found = NULL;
+	struct fw_obj *user;
 
 	mutex_lock(&m->lock);
 	list_for_each_entry(b, &m->buffers, list)
 		if (b->mem == mem)
 			found = b;
 	if (found) {
+		user = fw_buffer_user(m, found->dma);
+		if (user) {
+			fw_violation(m, "a buffer of %s %#x is freed",
+				     fw_kind_name[user->kind], user->id);
+			user->pas_gone = true;
+		}
 		list_del(&found->list);
 		m->nbuffers--;
 	} else {
@@ -356,8 +364,8 @@ void mlx5_put_uars_page(struct mlx5_core_dev *mdev, struct mlx5_uars_page *up)
 	mutex_lock(&m->lock);
 	if (!m->nuars)
 		fw_violation(m, "UAR page is put once too often");
-	else
-		m->nuars--;
+	else if (!--m->nuars)
+		fw_free_stuck(m);
 	mutex_unlock(&m->lock);
 }
 EXPORT_SYMBOL(mlx5_put_uars_page);
@@ -620,6 +628,57 @@ static int mock_violation_show(struct seq_file *s, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(mock_violation);
 
+static int mock_violations_get(void *data, u64 *val)
+{
+	struct mock *m = data;
+
+	mutex_lock(&m->lock);
+	mem_check_stuck(m);
+	*val = m->violations;
+	mutex_unlock(&m->lock);
+
+	return 0;
+}
+
+static int mock_violations_set(void *data, u64 val)
+{
+	struct mock *m = data;
+
+	mutex_lock(&m->lock);
+	m->violations = val;
+	mutex_unlock(&m->lock);
+
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(mock_violations_fops, mock_violations_get, mock_violations_set,
+			 "%llu\n");
+
+static int mock_umem_uid_0_get(void *data, u64 *val)
+{
+	struct mock *m = data;
+
+	*val = MLX5_GET(cmd_hca_cap, m->gen_cap.cur, umem_uid_0);
+	return 0;
+}
+
+/* Another firmware: not while a driver has looked at this one */
+static int mock_umem_uid_0_set(void *data, u64 val)
+{
+	struct mock *m = data;
+	int r = 0;
+
+	mutex_lock(&m->lock);
+	if (m->nuars)
+		r = -EBUSY;
+	else
+		MLX5_SET(cmd_hca_cap, m->gen_cap.cur, umem_uid_0, !!val);
+	mutex_unlock(&m->lock);
+
+	return r;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(mock_umem_uid_0_fops, mock_umem_uid_0_get, mock_umem_uid_0_set,
+			 "%llu\n");
+
 static void mock_debugfs(struct mock *m)
 {
 	struct dentry *d = debugfs_create_dir("mlx5_mock", NULL);
@@ -630,7 +689,9 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_file("queues", 0444, d, m, &mock_queues_fops);
 	debugfs_create_file("violation", 0444, d, m, &mock_violation_fops);
 	debugfs_create_u64("total", 0444, d, &m->total);
-	debugfs_create_u64("violations", 0644, d, &m->violations);
+	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
+	debugfs_create_u64("lints", 0644, d, &m->lints);
+	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);
 	debugfs_create_bool("check_pins", 0644, d, &m->check_pins);
 	debugfs_create_u64("faults", 0444, d, &m->faults);
 	debugfs_create_u64("bytes", 0444, d, &m->bytes);
@@ -638,6 +699,7 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u64("dropped", 0444, d, &m->dropped);
 	debugfs_create_u32("fail_nth", 0644, d, &m->fail_nth);
 	debugfs_create_x32("fail_opcode", 0644, d, &m->fail_opcode);
+	debugfs_create_u32("fail_more", 0644, d, &m->fail_more);
 	debugfs_create_x32("failed", 0644, d, &m->failed);
 	debugfs_create_u32("delay_us", 0644, d, &m->delay_us);
 	debugfs_create_file_unsafe("link", 0644, d, m, &mock_link_fops);
@@ -704,6 +766,7 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 
 	m->mdev.device = &pdev->dev;
 	m->mdev.pdev = pdev;
+	m->domain = iommu_get_domain_for_dev(&pdev->dev);
 	m->mdev.priv.numa_node = NUMA_NO_NODE;
 	m->mdev.bar_addr = pci_resource_start(pdev, MOCK_BAR);
 	m->uar.index = MOCK_UAR;
@@ -726,7 +789,7 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	mutex_lock(&m->lock);
 	r = mem_null_mkey(m);
 	mutex_unlock(&m->lock);
-	if (r < 0)
+	if (r)
 		return r;
 
 	m->thread = kthread_run(vq_thread, m, "mlx5_mock");
@@ -756,13 +819,11 @@ static int mock_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	r = pcim_enable_device(pdev);
 	if (r)
 		return r;
-	if (device_iommu_mapped(&pdev->dev)) {
-		dev_err(&pdev->dev, "the model takes DMA addresses for physical ones\n");
-		return -EOPNOTSUPP;
-	}
 	r = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
 	if (r)
 		return r;
+	/* As mlx5_core has it: a key's pages are large where memory is */
+	dma_set_max_seg_size(&pdev->dev, SZ_2G);
 	if (pci_resource_len(pdev, MOCK_BAR) < MOCK_DOORBELL + PAGE_SIZE)
 		return -ENODEV;
 

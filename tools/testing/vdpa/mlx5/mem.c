@@ -6,13 +6,56 @@
  * asked for, is a fault.
  */
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 
 #include "mock.h"
 
-/* What the device finds at a DMA address: there is no IOMMU (core.c sees to it) */
-void *mem_dma(u64 addr)
+/* What the device finds at a DMA address; NULL is nothing */
+static struct page *mem_page(struct mock *m, u64 addr)
 {
-	return pfn_valid(PHYS_PFN(addr)) ? phys_to_virt(addr) : NULL;
+	u64 phys = m->domain ? iommu_iova_to_phys(m->domain, addr) : addr;
+
+	return phys && pfn_valid(PHYS_PFN(phys)) ? pfn_to_page(PHYS_PFN(phys)) : NULL;
+}
+
+void *mem_dma(struct mock *m, u64 addr)
+{
+	struct page *page = mem_page(m, addr);
+
+	return page ? page_to_virt(page) + offset_in_page(addr) : NULL;
+}
+
+/* The allocator's, or of its kind: nobody's data, and no reference counts */
+static bool mem_is_free(struct page *page)
+{
+	return !page_count(page) || PageSlab(page) || page_has_type(page);
+}
+
+/*
+ * A pin of a small page is no more than many references. Those of page tables,
+ * however many, are none.
+ */
+static bool mem_pinned(struct page *page)
+{
+	if (mem_is_free(page))
+		return false;
+	if (PageCompound(page))
+		return page_maybe_dma_pinned(page);
+
+	return page_count(page) - page_mapcount(page) >= GUP_PIN_COUNTING_BIAS;
+}
+
+/*
+ * Does anybody keep it, but for the one who has it mapped or cached? A driver
+ * that is left with a key has no way to pin pages, and takes references. Those of
+ * a large page are not told apart.
+ */
+static bool mem_kept(struct page *page)
+{
+	if (mem_is_free(page) || PageCompound(page))
+		return !mem_is_free(page);
+
+	return page_count(page) - page_mapcount(page) > !!page_mapping(page);
 }
 
 static struct fw_obj *mem_find(struct mock *m, u32 key)
@@ -37,8 +80,8 @@ static u8 mem_check_klm(struct mock *m, struct fw_obj *o)
 		child = mem_find(m, key);
 		if (!child || (child->mkey.mode != FW_MKEY_NULL &&
 			       child->mkey.pd != k->pd)) {
-			fw_violation(m, "entry %u of %u of a KLM key is key %#x", i,
-				     k->n, key);
+			fw_lint(m, "entry %u of %u of a KLM key is key %#x", i,
+				k->n, key);
 			return MLX5_CMD_STAT_BAD_RES_ERR;
 		}
 		status = fw_use(m, o, FW_MKEY, child->id, NULL);
@@ -77,8 +120,8 @@ static u8 mem_check_mtt(struct mock *m, struct fw_mkey *k)
 		u64 addr = be64_to_cpu(k->mtt[i]);
 
 		if (!IS_ALIGNED(addr, page)) {
-			fw_violation(m, "MTT page %#llx is not aligned to 2^%u",
-				     addr, k->log_page);
+			fw_lint(m, "MTT page %#llx is not aligned to 2^%u", addr,
+				k->log_page);
 			return MLX5_CMD_STAT_BAD_PARAM_ERR;
 		}
 	}
@@ -143,6 +186,10 @@ u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out)
 
 	switch (k->mode) {
 	case MLX5_MKC_ACCESS_MODE_PA:
+		if (o->uid) {
+			fw_lint(m, "uid %u makes a key for all memory", o->uid);
+			status = MLX5_CMD_STAT_BAD_PARAM_ERR;
+		}
 		break;
 	case MLX5_MKC_ACCESS_MODE_MTT:
 	case MLX5_MKC_ACCESS_MODE_KLMS:
@@ -170,35 +217,54 @@ err_destroy:
 }
 
 /*
- * Whoever has a key made of a client's pages keeps them pinned for as long as
- * the key is there, as the device reaches them until then.
+ * Whoever has a key made of a client's pages keeps them mapped for DMA, and
+ * pinned, for as long as the key is there, as the device reaches them until
+ * then. Is that so?
  */
-static void mem_check_pins(struct mock *m, struct fw_mkey *k)
+static bool mem_check_key(struct mock *m, struct fw_obj *o)
 {
-	u64 pfn, last, n = mem_pages(k);
+	struct fw_mkey *k = &o->mkey;
+	u64 off, n = mem_pages(k);
+	struct page *page;
 	u32 i;
 
 	for (i = 0; i < n; i++) {
-		pfn = PHYS_PFN(be64_to_cpu(k->mtt[i]));
-		last = pfn + (BIT_ULL(k->log_page) >> PAGE_SHIFT) - 1;
-		for (; pfn <= last && pfn_valid(pfn); pfn++) {
-			if (page_maybe_dma_pinned(pfn_to_page(pfn)))
+		for (off = 0; off < BIT_ULL(k->log_page); off += PAGE_SIZE) {
+			page = mem_page(m, be64_to_cpu(k->mtt[i]) + off);
+			if (page && (o->stuck ? mem_kept(page) : mem_pinned(page)))
 				continue;
-			fw_violation(m, "key of %#llx bytes outlives a pin of its page %#llx",
-				     k->len, pfn);
-			return;
+			fw_violation(m, "%skey %#x of %#llx bytes outlives %s of its page %#llx",
+				     o->stuck ? "stuck " : "", o->id, k->len,
+				     page ? "the pin" : "the DMA mapping",
+				     be64_to_cpu(k->mtt[i]) + off);
+			return false;
 		}
 	}
+
+	return true;
 }
 
 u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid)
 {
 	struct fw_obj *o = fw_find(m, FW_MKEY, id);
 
-	if (m->check_pins && o && o->mkey.mode == MLX5_MKC_ACCESS_MODE_MTT)
-		mem_check_pins(m, &o->mkey);
+	if (m->check_pins && o && o->mkey.mode == MLX5_MKC_ACCESS_MODE_MTT && !o->stuck)
+		mem_check_key(m, o);
 
 	return fw_destroy(m, FW_MKEY, id, uid);
+}
+
+/* Keys that the driver could not destroy, from time to time */
+void mem_check_stuck(struct mock *m)
+{
+	struct fw_obj *o;
+	unsigned long id;
+
+	if (!m->check_pins || m->nstuck == 1)	/* the null key */
+		return;
+	xa_for_each(&m->obj[FW_MKEY], id, o)
+		if (o->stuck && !o->told && o->mkey.mode == MLX5_MKC_ACCESS_MODE_MTT)
+			o->told = !mem_check_key(m, o);
 }
 
 int mem_null_mkey(struct mock *m)
@@ -209,15 +275,21 @@ int mem_null_mkey(struct mock *m)
 	if (status)
 		return fw_errno(status);
 	o->mkey.mode = FW_MKEY_NULL;
-	o->stuck = true;	/* there from the start, and for good */
+	/* There from the start, and for good */
+	o->stuck = true;
+	m->nstuck++;
 	m->alive[FW_MKEY]--;
+	m->null_mkey = o;
 
-	return o->id;
+	return 0;
 }
 
-/* The DMA address of @addr, and how many bytes from there on belong together */
+/*
+ * The DMA address of @addr, how many bytes from there on belong together, and
+ * whether it is of a client, which has its pages pinned
+ */
 static int mem_translate(struct mock *m, u32 key, u32 pd, u64 addr, bool write,
-			 u64 *dma, u64 *room)
+			 u64 *dma, u64 *room, bool *client)
 {
 	struct fw_obj *o = mem_find(m, key);
 	struct fw_mkey *k;
@@ -240,11 +312,13 @@ static int mem_translate(struct mock *m, u32 key, u32 pd, u64 addr, bool write,
 
 	switch (k->mode) {
 	case MLX5_MKC_ACCESS_MODE_PA:
+		*client = false;
 		*dma = addr;
 		*room = min_t(u64, *room, PAGE_SIZE - offset_in_page(addr));
 		return 0;
 
 	case MLX5_MKC_ACCESS_MODE_MTT:
+		*client = true;
 		bytes = BIT_ULL(k->log_page);
 		i = (addr >> k->log_page) - (k->start >> k->log_page);
 		*dma = (be64_to_cpu(k->mtt[i]) & ~(bytes - 1)) | (addr & (bytes - 1));
@@ -263,25 +337,51 @@ static int mem_translate(struct mock *m, u32 key, u32 pd, u64 addr, bool write,
 		bytes = min(*room, bytes - off);
 		r = mem_translate(m, be32_to_cpu(k->klm[i].key), pd,
 				  be64_to_cpu(k->klm[i].va) + off, write, dma,
-				  room);
+				  room, client);
 		*room = min(*room, bytes);
 		return r;
 	}
 }
 
-int mem_access(struct mock *m, u32 key, u32 pd, u64 addr, void *buf, u32 len,
+/*
+ * The page at a DMA address, if the device may go there. A page that a key names
+ * and that nobody keeps for it can be anyone's by now: it is left alone.
+ */
+static void *mem_reach(struct mock *m, struct fw_obj *q, u64 dma, bool client)
+{
+	struct page *page = mem_page(m, dma);
+	bool ok = page;
+
+	if (page && m->check_pins && q->stuck)
+		ok = mem_kept(page);
+	else if (page && m->check_pins && client)
+		ok = mem_pinned(page);
+	if (ok)
+		return page_to_virt(page) + offset_in_page(dma);
+	if (page || client)
+		fw_violation(m, "%squeue %u reaches page %#llx, which is not %s",
+			     q->stuck ? "stuck " : "", q->vq.index, dma,
+			     page ? "pinned" : "mapped for DMA");
+
+	return NULL;
+}
+
+/* A virtqueue reads or writes what is at @addr */
+int mem_access(struct mock *m, struct fw_obj *q, u64 addr, void *buf, u32 len,
 	       bool write)
 {
 	u64 dma, room;
+	bool client;
 	void *mem;
 	int r;
 
 	while (len) {
-		r = mem_translate(m, key, pd, addr, write, &dma, &room);
+		r = mem_translate(m, q->vq.mkey, q->vq.pd, addr, write, &dma, &room,
+				  &client);
 		if (r)
 			return r;
 		room = min_t(u64, len, min_t(u64, room, PAGE_SIZE - offset_in_page(dma)));
-		mem = mem_dma(dma);
+		mem = mem_reach(m, q, dma, client);
 		if (!mem)
 			return -EFAULT;
 		if (write)

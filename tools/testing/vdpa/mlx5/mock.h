@@ -9,14 +9,19 @@
  * vq.c		virtqueues, steering and completions
  *
  * Terms: a violation is something that a correct driver does not do; it fails,
- * and is counted. A fault is an access to memory that a key does not permit;
- * it is what a key is for, so that it is counted apart. An object is stuck if
- * it could not be destroyed because a failure was asked for: it, and what it
- * uses, stays, and is neither counted as alive nor as a violation.
+ * and is counted. A lint is a violation of which it is not known whether the
+ * firmware minds. A fault is an access to memory that a key does not permit; it
+ * is what a key is for, so that it is counted apart.
+ *
+ * An object is stuck if it could not be destroyed because a failure was asked
+ * for: it, and what it uses, stays until the driver has given up the function,
+ * and is neither counted as alive nor as a violation. It goes on doing what it
+ * did, and the driver has to see to it that this does no harm.
  */
 #ifndef MLX5_MOCK_H
 #define MLX5_MOCK_H
 
+#include <linux/iommu.h>
 #include <linux/irq_work.h>
 #include <linux/mlx5/cq.h>
 #include <linux/mlx5/device.h>
@@ -52,6 +57,9 @@ enum fw_kind {
 /* Access mode of the null key, which no command creates */
 #define FW_MKEY_NULL 0xff
 
+/* Descriptors that a queue fetches before it has a use for them */
+#define FW_PREFETCH 4
+
 struct fw_mkey {
 	u32 pd;
 	u8 variant;		/* mkey_7_0 */
@@ -71,7 +79,6 @@ struct fw_mkey {
 
 struct fw_cq {
 	struct mlx5_core_cq *mcq;	/* NULL: gone from the event queue */
-	__be64 *pas;
 	u8 log_page;
 	u8 log_size;
 	__be32 *db;
@@ -86,6 +93,7 @@ struct fw_qp {
 	u32 remote;
 	struct fw_obj *cq;
 	__be32 *db;
+	u8 log_size;
 	u16 consumed;
 };
 
@@ -93,8 +101,10 @@ struct fw_vq {
 	u8 state;		/* MLX5_VIRTIO_NET_Q_OBJECT_STATE_... */
 	u16 index;
 	u16 size;
-	u16 avail;
-	u16 used;
+	u16 avail;		/* the next to fetch */
+	u16 used;		/* the next to use */
+	u16 head[FW_PREFETCH];	/* what is fetched and not used */
+	u8 nheads;
 	u8 hdr_len;
 	bool look;		/* became ready: there may be something already */
 	bool owed;		/* an event that the driver had no room for */
@@ -120,10 +130,17 @@ struct fw_obj {
 	enum fw_kind kind;
 	u32 id;
 	u16 uid;		/* of the owner; 0: the kernel */
+	struct fw_obj *uctx;	/* ... which it keeps alive */
 	bool stuck;
+	bool told;		/* stuck, and the driver was found out already */
 	unsigned int refs;
 	unsigned int nuses;
 	struct fw_obj **uses;
+	/* Memory of the driver that it has: pages, and a doorbell record */
+	__be64 *pas;
+	unsigned int npas;
+	u64 dbr;
+	bool pas_gone;
 	union {
 		struct fw_mkey mkey;
 		struct fw_cq cq;
@@ -145,6 +162,7 @@ struct mock {
 	struct mlx5_hca_cap vdpa_cap;
 	struct mlx5_uars_page uar;
 	void __iomem *bar;
+	struct iommu_domain *domain;	/* NULL: DMA addresses are physical ones */
 	struct atomic_notifier_head events;
 	struct dentry *debugfs;
 	struct task_struct *thread;
@@ -155,6 +173,8 @@ struct mock {
 	struct xarray obj[FW_KINDS];
 	u32 next_id[FW_KINDS];
 	unsigned int alive[FW_KINDS];
+	unsigned int nstuck;
+	struct fw_obj *null_mkey;
 	struct list_head buffers;
 	unsigned int nbuffers;
 	unsigned int nnotifiers;
@@ -166,6 +186,7 @@ struct mock {
 	/* Faults on demand; 0: none */
 	u32 fail_nth;
 	u32 fail_opcode;
+	u32 fail_more;
 	u32 delay_us;
 	bool inject;		/* the command that is being executed */
 	u32 failed;		/* opcode of the last that was made to fail */
@@ -174,6 +195,7 @@ struct mock {
 	u64 total;
 	bool check_pins;
 	u64 violations;
+	u64 lints;		/* of these */
 	char violation[160];
 	u64 faults;
 	u64 bytes;
@@ -188,6 +210,7 @@ static inline struct mock *to_mock(struct mlx5_core_dev *mdev)
 
 /* cmd.c; the caller holds the lock. What has no other type is a status. */
 __printf(2, 3) void fw_violation(struct mock *m, const char *fmt, ...);
+__printf(2, 3) void fw_lint(struct mock *m, const char *fmt, ...);
 u8 fw_begin(struct mock *m, u16 opcode);
 u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen);
 struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id);
@@ -195,6 +218,8 @@ u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new);
 u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
 	  struct fw_obj **used);
 u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid);
+struct fw_obj *fw_buffer_user(struct mock *m, u64 dma);
+void fw_free_stuck(struct mock *m);
 void fw_free_all(struct mock *m);
 int fw_errno(u8 status);
 extern const char * const fw_kind_name[FW_KINDS];
@@ -203,9 +228,10 @@ extern const char * const fw_kind_name[FW_KINDS];
 u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out);
 u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid);
 int mem_null_mkey(struct mock *m);
-int mem_access(struct mock *m, u32 key, u32 pd, u64 addr, void *buf, u32 len,
+void mem_check_stuck(struct mock *m);
+int mem_access(struct mock *m, struct fw_obj *q, u64 addr, void *buf, u32 len,
 	       bool write);
-void *mem_dma(u64 addr);
+void *mem_dma(struct mock *m, u64 addr);
 
 /* vq.c */
 int vq_thread(void *data);

@@ -2,7 +2,9 @@
 /*
  * The data path: a thread takes what the driver made available in the transmit
  * queues, and gives each frame to the receive queue to which its address is
- * steered. Completions go the way of the device: an event from the queue's QP
+ * steered. A queue fetches descriptors before it uses them, so that its two
+ * indices differ; what is fetched and not used when it ends is for its successor
+ * to fetch again. Completions go the way of the device: an event from the queue's QP
  * uses up a receive descriptor of the QP that it is connected to, which writes
  * a completion (CQE), and if the driver armed the CQ, it is called back from an
  * interrupt.
@@ -23,6 +25,7 @@
 #define POLL_BUSY_US	50
 #define POLL_IDLE_US	1000
 #define IDLE_POLLS	200	/* that found nothing, until it polls less often */
+#define TX_BUDGET	16	/* frames of a queue in a poll */
 
 /* A chain of descriptors: what is left of it, as one range of addresses a piece */
 struct chain {
@@ -38,7 +41,8 @@ struct chain {
 static int vq_access(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
 		     u32 len, bool write)
 {
-	int r = mem_access(m, vq->mkey, vq->pd, addr, buf, len, write);
+	struct fw_obj *o = container_of(vq, struct fw_obj, vq);
+	int r = mem_access(m, o, addr, buf, len, write);
 
 	if (r) {
 		m->faults++;
@@ -96,8 +100,8 @@ static int vq_walk(struct mock *m, struct fw_vq *vq, u64 table, u32 size,
 	return 0;
 }
 
-/* 1: the next chain is in @c; 0: there is none */
-static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
+/* Fetch what is available, as far as there is room for it */
+static int vq_fetch(struct mock *m, struct fw_vq *vq)
 {
 	u16 idx;
 	int r;
@@ -107,16 +111,31 @@ static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
 	r = vq_read16(m, vq, vq->avail_addr + offsetof(struct vring_avail, idx), &idx);
 	if (r)
 		return r;
-	if (idx == vq->avail)
-		return 0;
 	if ((u16)(idx - vq->avail) > vq->size)
 		return vq_broken(m, vq);
 	/* The entries were written before the index */
 	dma_rmb();
-	r = vq_read16(m, vq, vq->avail_addr +
-		      offsetof(struct vring_avail, ring[vq->avail % vq->size]), &c->head);
-	if (r)
+	for (; vq->nheads < FW_PREFETCH && vq->avail != idx; vq->avail++, vq->nheads++) {
+		r = vq_read16(m, vq, vq->avail_addr +
+			      offsetof(struct vring_avail, ring[vq->avail % vq->size]),
+			      &vq->head[vq->avail % FW_PREFETCH]);
+		if (r)
+			return r;
+	}
+
+	return 0;
+}
+
+/* 1: the next chain is in @c; 0: there is none */
+static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
+{
+	int r;
+
+	r = vq_fetch(m, vq);
+	if (r || !vq->nheads || vq->state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
 		return r;
+	c->head = vq->head[(u16)(vq->avail - vq->nheads) % FW_PREFETCH];
+	vq->nheads--;
 	c->n = 0;
 	r = vq_walk(m, vq, vq->desc_addr, vq->size, c->head, c, false);
 
@@ -156,8 +175,12 @@ static void cq_complete(struct mock *m, struct fw_obj *qp)
 		return;
 	}
 	offset = (o->cq.pi & (nent - 1)) * sizeof(*cqe);
-	cqe = mem_dma(be64_to_cpu(o->cq.pas[offset >> o->cq.log_page]) +
+	cqe = mem_dma(m, be64_to_cpu(o->pas[offset >> o->cq.log_page]) +
 		      (offset & ((1 << o->cq.log_page) - 1)));
+	if (!cqe) {
+		fw_violation(m, "CQ %#x is not mapped for DMA any more", o->id);
+		return;
+	}
 	dma_wmb();
 	WRITE_ONCE(cqe->op_own, MLX5_CQE_RESP_SEND << 4 |
 		   (o->cq.pi >> o->cq.log_size & 1));
@@ -168,7 +191,7 @@ static void cq_complete(struct mock *m, struct fw_obj *qp)
 static void vq_notify(struct mock *m, struct fw_vq *vq)
 {
 	struct fw_obj *qp = fw_find(m, FW_QP, vq->qp->qp.remote);
-	u16 flags;
+	u16 flags, posted;
 
 	if (vq_read16(m, vq, vq->avail_addr, &flags) ||
 	    flags & VRING_AVAIL_F_NO_INTERRUPT)
@@ -177,8 +200,14 @@ static void vq_notify(struct mock *m, struct fw_vq *vq)
 		fw_violation(m, "queue %u: its QP lost the other end", vq->index);
 		return;
 	}
+	if (qp->pas_gone || qp->qp.cq->pas_gone)
+		return;
+	posted = be32_to_cpu(READ_ONCE(qp->qp.db[0])) - qp->qp.consumed;
+	if (posted > 1U << qp->qp.log_size)
+		fw_violation(m, "QP %#x of 2^%u receive descriptors has %u posted",
+			     qp->id, qp->qp.log_size, posted);
 	/* The receiver is not ready: try again later */
-	vq->owed = qp->qp.consumed == (u16)be32_to_cpu(READ_ONCE(qp->qp.db[0]));
+	vq->owed = !posted;
 	if (vq->owed)
 		return;
 	qp->qp.consumed++;
@@ -202,7 +231,6 @@ static int vq_push(struct mock *m, struct fw_vq *vq, struct chain *c, u32 len)
 	if (r)
 		return r;
 	vq->used++;
-	vq->avail++;
 	vq->counters->counter[0] += c->n;
 	vq->counters->counter[1] += c->n;
 	mb();	/* the index before the flag that wants an event */
@@ -230,20 +258,26 @@ static bool rule_matches(const struct fw_rule *rule, const u8 *frame, u32 len)
 	return !tag || (ntohs(eth->h_vlan_TCI) & VLAN_VID_MASK) == rule->vid;
 }
 
-/* rule, TIR, RQT, queue: the first of the table, there is nothing to balance */
+/*
+ * rule, TIR, RQT, queue. The last byte of the source address stands in for the
+ * hash that chooses one of a table. A rule that is stuck has those above it.
+ */
 static struct fw_vq *steer(struct mock *m, const u8 *frame, u32 len)
 {
-	struct fw_obj *o, *rqt;
+	struct fw_obj *o, *rqt = NULL;
 	unsigned long id;
 
 	xa_for_each(&m->obj[FW_RULE], id, o) {
-		if (o->stuck || !rule_matches(&o->rule, frame, len))
+		if ((rqt && o->stuck) || !rule_matches(&o->rule, frame, len))
 			continue;
 		rqt = o->rule.tir->uses[0];
-		return rqt->nuses ? &rqt->uses[0]->vq : NULL;
+		if (!o->stuck)
+			break;
 	}
+	if (!rqt || !rqt->nuses)
+		return NULL;
 
-	return NULL;
+	return &rqt->uses[frame[2 * ETH_ALEN - 1] % rqt->nuses]->vq;
 }
 
 /* A frame without a buffer is lost, as on a wire */
@@ -266,14 +300,18 @@ static void deliver(struct mock *m, u8 *frame, u32 len)
 	m->frames++;
 }
 
-/* @frame: room for the longer header before the frame itself */
+/*
+ * @frame: room for the longer header before the frame itself. Leaves off in the
+ * middle, so that commands find a queue that has more to do.
+ */
 static bool transmit(struct mock *m, struct fw_vq *tx, u8 *frame)
 {
 	static struct chain c;
 	bool worked = false;
+	unsigned int n;
 	int r;
 
-	while (vq_pop(m, tx, &c) == 1) {
+	for (n = 0; vq_pop(m, tx, &c) == 1; n++) {
 		r = vq_copy(m, tx, &c, frame + 12 - tx->hdr_len,
 			    FRAME_MAX + tx->hdr_len, false);
 		if (r < 0)
@@ -283,6 +321,10 @@ static bool transmit(struct mock *m, struct fw_vq *tx, u8 *frame)
 			deliver(m, frame, r - tx->hdr_len);
 		if (vq_push(m, tx, &c, 0))
 			break;
+		if (n == TX_BUDGET) {
+			tx->look = true;
+			break;
+		}
 	}
 
 	return worked;
@@ -310,7 +352,7 @@ void vq_cq_init(struct fw_obj *o)
 /* Armed: the sequence number is that of the next event */
 static void cq_fire(struct fw_obj *o)
 {
-	u32 arm = be32_to_cpu(READ_ONCE(o->cq.db[1]));
+	u32 arm = o->pas_gone ? 0 : be32_to_cpu(READ_ONCE(o->cq.db[1]));
 
 	if (!READ_ONCE(o->cq.mcq) || (arm >> 28 & 3) != (o->cq.events & 3) ||
 	    (o->cq.pi & 0xffffff) == (arm & 0xffffff))
@@ -335,19 +377,22 @@ static bool vq_poll(struct mock *m, u8 *frame)
 
 	mutex_lock(&m->lock);
 	xa_for_each(&m->obj[FW_VQ], id, o) {
-		if (o->stuck || o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
+		if (o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY)
 			continue;
 		ready = true;
 		if (o->vq.owed)
 			vq_notify(m, &o->vq);
-		if (o->vq.index % 2 && (kicked || o->vq.look)) {
-			o->vq.look = false;
+		if (!kicked && !o->vq.look)
+			continue;
+		o->vq.look = false;
+		if (o->vq.index % 2)
 			worked |= transmit(m, &o->vq, frame);
-		}
+		else
+			vq_fetch(m, &o->vq);
 	}
 	xa_for_each(&m->obj[FW_CQ], id, o)
-		if (!o->stuck)
-			cq_fire(o);
+		cq_fire(o);
+	mem_check_stuck(m);
 	WRITE_ONCE(m->ready, ready);
 	mutex_unlock(&m->lock);
 
