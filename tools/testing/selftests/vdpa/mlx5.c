@@ -6,10 +6,17 @@
  * happens when the firmware refuses.
  */
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -43,25 +50,6 @@ static const char *leftover(void)
 
 #define EXPECT_NOTHING_LEFT()	EXPECT_STREQ("", leftover())
 
-/* Have the @nth command from here on fail; only those of @opcode, if not 0 */
-static void arm(unsigned int nth, unsigned int opcode)
-{
-	if (mlx5_mock_set("fail_opcode", opcode) ||
-	    mlx5_mock_set("failed", 0) || mlx5_mock_set("fail_nth", nth))
-		abort();
-}
-
-/* Opcode of the command that failed, or 0 */
-static unsigned int disarm(void)
-{
-	unsigned int opcode = mlx5_mock_get("failed");
-
-	mlx5_mock_set("fail_nth", 0);
-	mlx5_mock_set("fail_opcode", 0);
-
-	return opcode;
-}
-
 /* Creation and removal */
 FIXTURE(mgmt)
 {
@@ -81,7 +69,7 @@ FIXTURE_SETUP(mgmt)
 
 FIXTURE_TEARDOWN(mgmt)
 {
-	disarm();
+	mlx5_mock_disarm();
 	EXPECT_EQ(self->violations, mlx5_mock_get("violations")) {
 		TH_LOG("%s", mlx5_mock_violation());
 	}
@@ -96,9 +84,9 @@ TEST_F(mgmt, creation_survives_failed_commands)
 	int r = 0;
 
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		arm(nth, 0);
+		mlx5_mock_arm(nth, 0);
 		r = vdpa_genl_add(&self->g, "vdpa_mlx5", &mlx5);
-		failed = disarm();
+		failed = mlx5_mock_disarm();
 		if (!r)
 			ASSERT_EQ(0, vdpa_genl_del(&self->g, "vdpa_mlx5"));
 		ASSERT_EQ(0, mlx5_mock_objects("mkey"));
@@ -160,7 +148,7 @@ FIXTURE_SETUP(mlx5)
 
 FIXTURE_TEARDOWN(mlx5)
 {
-	disarm();
+	mlx5_mock_disarm();
 	mlx5_mock_set("link", 1);
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
@@ -237,6 +225,18 @@ static int session(struct vdpa_client *c, void *far, bool *unseen)
 	return r;
 }
 
+static int whole_session(struct vdpa_client *c, const struct vdpa_dev *dev, void *far)
+{
+	bool unseen;
+	int r;
+
+	r = client_open(c, dev, 0);
+	if (!r)
+		r = client_ack(c, c->features);
+
+	return r ?: session(c, far, &unseen);
+}
+
 /* What is there to be created has to be there, and the client has to know */
 static bool must_be_reported(unsigned int opcode)
 {
@@ -263,14 +263,15 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 {
 	unsigned int nth, failed = 1;
 	bool while_open, unseen;
+	const char *why;
 	long buffers;
-	int r = 0;
+	int r = 0, r2;
 
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
 		client_close(&self->c);
 		buffers = mlx5_mock_objects("buffer");
 		unseen = false;
-		arm(nth, 0);
+		mlx5_mock_arm(nth, 0);
 		r = client_open(&self->c, &self->dev, 0);
 		if (!r)
 			r = client_ack(&self->c, self->c.features);
@@ -278,7 +279,7 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 			r = session(&self->c, self->far, &unseen);
 		while_open = mlx5_mock_get("failed");
 		client_close(&self->c);
-		failed = disarm();
+		failed = mlx5_mock_disarm();
 
 		if (while_open && !unseen && must_be_reported(failed))
 			EXPECT_NE(0, r) {
@@ -296,10 +297,16 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 			}
 		}
 
-		/* The next client does not notice */
-		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
-		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
-		ASSERT_EQ(0, session(&self->c, self->far, &unseen)) {
+		/* The next client does not notice, unless the device is lost */
+		r2 = whole_session(&self->c, &self->dev, self->far);
+		if (r2 && mlx5_mock_destroys(failed)) {
+			client_close(&self->c);
+			vdpa_dev_put(&self->dev);
+			EXPECT_NOTHING_LEFT();
+			ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &why));
+			r2 = whole_session(&self->c, &self->dev, self->far);
+		}
+		ASSERT_EQ(0, r2) {
 			TH_LOG("after command %u, %#x", nth, failed);
 		}
 	}
@@ -318,9 +325,9 @@ TEST_F(mlx5, failed_set_map_keeps_the_mapping)
 		if (running)
 			START_RUNNING();
 		for (nth = 1; nth <= 2; nth++) {
-			arm(nth, CREATE_MKEY);
+			mlx5_mock_arm(nth, CREATE_MKEY);
 			EXPECT_GT(0, map_far(&self->c, self->far));
-			EXPECT_EQ(CREATE_MKEY, disarm());
+			EXPECT_EQ(CREATE_MKEY, mlx5_mock_disarm());
 		}
 		if (!running)
 			START_RUNNING();
@@ -337,28 +344,12 @@ TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
 	ASSERT_EQ(0, client_map(&self->c));
 	START_RUNNING();
 	EXPECT_IO();
-	arm(1, CREATE_MKEY);
+	mlx5_mock_arm(1, CREATE_MKEY);
 	EXPECT_GT(0, map_far(&self->c, self->far));
-	EXPECT_EQ(CREATE_MKEY, disarm());
+	EXPECT_EQ(CREATE_MKEY, mlx5_mock_disarm());
 	client_close(&self->c);
 	ASSERT_VIRTIO_IO();
 	EXPECT_NO_LOG();
-}
-
-/* The default is then missing, nothing else is reachable in its place */
-TEST_F(mlx5, failed_reset_map_is_made_up_for)
-{
-	ASSERT_EQ(0, client_map(&self->c));
-	arm(1, CREATE_MKEY);
-	client_close(&self->c);
-	if (!disarm())
-		SKIP(return, "this driver has no default of its own to return to");
-	/* None, or that of a region with nothing in it */
-	EXPECT_GE(1, mlx5_mock_objects("mkey"));
-	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
-	client_close(&self->c);
-	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
-	ASSERT_VIRTIO_IO();
 }
 
 TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
@@ -457,9 +448,9 @@ TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 TEST_F(mlx5, start_that_failed_can_be_repeated)
 {
 	ASSERT_EQ(0, client_map(&self->c));
-	arm(1, SET_RULE);
+	mlx5_mock_arm(1, SET_RULE);
 	ASSERT_EQ(0, client_start(&self->c));
-	EXPECT_EQ(SET_RULE, disarm());
+	EXPECT_EQ(SET_RULE, mlx5_mock_disarm());
 	EXPECT_FALSE(client_is_running(&self->c));
 	ASSERT_EQ(0, client_reset(&self->c));
 	START_RUNNING();
@@ -531,24 +522,308 @@ TEST_F(mlx5, mappings_are_reached_where_they_are)
 	self->c.page = page;
 }
 
-TEST_F(mlx5, data_moves_to_another_space_while_running)
+TEST_F(mlx5, does_not_start_without_features)
 {
-	int i;
+	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+			 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
 
 	ASSERT_EQ(0, client_map(&self->c));
-	ASSERT_EQ(0, client_map_at(&self->c, 1, self->c.iova, self->c.page,
-				   sizeof(*self->c.page)));
+	ioctl(self->c.fd, VHOST_VDPA_SET_STATUS, &status);
+	EXPECT_FALSE(client_is_running(&self->c));
+	ASSERT_EQ(0, client_reset(&self->c));
 	START_RUNNING();
 	EXPECT_IO();
-	for (i = 1; i < 5; i++) {
-		ASSERT_EQ(0, client_set_group_asid(&self->c, 0, i & 1));
-		ASSERT_EQ(0, client_unmap_at(&self->c, !(i & 1), self->c.iova,
-					     sizeof(*self->c.page)));
-		EXPECT_IO();
-		ASSERT_EQ(0, client_map_at(&self->c, !(i & 1), self->c.iova,
-					   self->c.page, sizeof(*self->c.page)));
-		EXPECT_IO();
+}
+
+static int get_mac(struct vdpa_client *c, uint8_t *mac)
+{
+	struct vhost_vdpa_config *config = calloc(1, sizeof(*config) + ETH_ALEN);
+	int r = 0;
+
+	if (!config)
+		return -ENOMEM;
+	config->len = ETH_ALEN;
+	if (ioctl(c->fd, VHOST_VDPA_GET_CONFIG, config))
+		r = -errno;
+	memcpy(mac, config->buf, ETH_ALEN);
+	free(config);
+
+	return r;
+}
+
+/* The old address is in force, in the configuration and in the port's table */
+TEST_F(mlx5, failed_change_of_the_address_keeps_the_old_one)
+{
+	uint8_t old[ETH_ALEN], now[ETH_ALEN];
+	unsigned int nth, failed = 1;
+	int r = -1;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START_RUNNING();
+	memcpy(old, self->c.mac, ETH_ALEN);
+	for (nth = 1; failed && nth < 20; nth++) {
+		self->c.mac[5]++;
+		mlx5_mock_arm(nth, 0);
+		r = client_ctrl(&self->c, IO_TIMEOUT_MS);
+		failed = mlx5_mock_disarm();
+		if (r)
+			memcpy(self->c.mac, old, ETH_ALEN);
+		memcpy(old, self->c.mac, ETH_ALEN);
+		ASSERT_EQ(0, get_mac(&self->c, now));
+		EXPECT_EQ(0, memcmp(old, now, ETH_ALEN)) {
+			TH_LOG("command %u, %#x", nth, failed);
+		}
+		EXPECT_EQ(1, mlx5_mock_objects("l2_table_entry"));
+		ASSERT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS)) {
+			TH_LOG("command %u, %#x", nth, failed);
+		}
 	}
+	EXPECT_EQ(0, r);
+	EXPECT_LT(3U, nth);
+}
+
+/* Nothing that a close needs can be refused */
+TEST_F(mlx5, close_creates_no_key)
+{
+	long keys;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START_RUNNING();
+	keys = mlx5_mock_commands(CREATE_MKEY);
+	client_close(&self->c);
+	EXPECT_EQ(keys, mlx5_mock_commands(CREATE_MKEY));
+	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
+	ASSERT_VIRTIO_IO();
+}
+
+/* Firmware that lets no kernel own a queue: the driver is a user of its own */
+FIXTURE(older_firmware)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long pins;
+	char *far;
+};
+
+FIXTURE_SETUP(older_firmware)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	if (vdpa_load_parent(&mlx5, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, mlx5_mock_set("umem_uid_0", 0));
+	r = vdpa_dev_get(&self->dev, &mlx5, &why);
+	if (r)
+		mlx5_mock_set("umem_uid_0", 1);
+	ASSERT_EQ(0, r);
+	self->pins = pins_in_system();
+	self->far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+}
+
+FIXTURE_TEARDOWN(older_firmware)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(self->pins, pins_in_system());
+	EXPECT_EQ(0, mlx5_mock_set("umem_uid_0", 1));
+}
+
+TEST_F(older_firmware, serves_clients)
+{
+	bool unseen = false;
+	int i;
+
+	EXPECT_EQ(1, mlx5_mock_objects("uctx"));
+	for (i = 0; i < 3; i++) {
+		/* Nobody but a client can have memory mapped */
+		EXPECT_EQ(0, mlx5_mock_objects("mkey"));
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+		ASSERT_EQ(0, session(&self->c, self->far, &unseen));
+		client_close(&self->c);
+	}
+}
+
+TEST_F(older_firmware, survives_failed_commands_of_a_creation)
+{
+	unsigned int nth, failed = 1;
+	struct vdpa_genl g;
+	int r = 0;
+
+	vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, vdpa_genl_open(&g));
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		mlx5_mock_arm(nth, 0);
+		r = vdpa_genl_add(&g, "vdpa_mlx5", &mlx5);
+		failed = mlx5_mock_disarm();
+		if (!r)
+			ASSERT_EQ(0, vdpa_genl_del(&g, "vdpa_mlx5"));
+		EXPECT_NOTHING_LEFT();
+	}
+	close(g.fd);
+	EXPECT_EQ(0, r);
+	EXPECT_LT(5U, nth);
+}
+
+/* Memory of the test's own, with a frame in it that is not like the other one */
+static uint8_t *frame_page(struct vdpa_client *c, uint8_t tag)
+{
+	const size_t hdr = sizeof(struct virtio_net_hdr_v1);
+	uint8_t *page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (page == MAP_FAILED)
+		abort();
+	memset(page, tag, getpagesize());
+	memset(page, 0, hdr);
+	memcpy(page + hdr, c->mac, sizeof(c->mac));
+	memset(page + hdr + sizeof(c->mac), 0, sizeof(c->mac));
+
+	return page;
+}
+
+/* Have the device read a frame at @iova. Returns its tag, or 0 if it does not */
+static int tag_at(struct vdpa_client *c, uint64_t iova)
+{
+	struct vring_desc *desc = c->page->ring[1].desc;
+
+	memset(c->page->in, 0, sizeof(c->page->in));
+	client_post_buffer(c, 0);
+	/* Its address is replaced before anybody is told */
+	client_post_frame(c, 0);
+	desc[0].addr = iova;
+	if (client_kick(c, 1) || client_wait(c, 1, IO_TIMEOUT_MS) ||
+	    client_wait(c, 0, IO_TIMEOUT_MS))
+		return 0;
+
+	return c->page->in[sizeof(c->page->in) - 1];
+}
+
+/* Have the device write a frame at @iova. Does it? */
+static bool can_write(struct vdpa_client *c, uint64_t iova, int timeout_ms)
+{
+	const size_t hdr = sizeof(struct virtio_net_hdr_v1);
+
+	memset(c->page->out, 0, hdr);
+	client_fill_frame(c, c->page->out + hdr, sizeof(c->page->out) - hdr);
+	client_post_buffer(c, 0);
+	c->page->ring[0].desc[0].addr = iova;
+	client_post_frame(c, 0);
+
+	return !client_kick(c, 1) && !client_wait(c, 0, timeout_ms);
+}
+
+/* Two pages, which the driver has one key for, or one each */
+FIXTURE(replace)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	uint8_t *a;
+	uint8_t *b;
+	uint64_t iova_b;
+};
+
+FIXTURE_VARIANT(replace)
+{
+	unsigned int gap;
+};
+
+FIXTURE_VARIANT_ADD(replace, in_one_key)
+{
+	.gap = 0,
+};
+
+FIXTURE_VARIANT_ADD(replace, in_two_keys)
+{
+	.gap = 1,
+};
+
+FIXTURE_SETUP(replace)
+{
+	size_t page = getpagesize();
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &mlx5, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not need the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+	r = client_open(&self->c, &self->dev, 0);
+	r = r ?: client_ack(&self->c, self->c.features) ?: client_map(&self->c) ?:
+	    client_start(&self->c);
+	self->iova_b = FAR_IOVA + (1 + variant->gap) * page;
+	if (!r) {
+		self->a = frame_page(&self->c, 'a');
+		self->b = frame_page(&self->c, 'b');
+		r = client_map_at(&self->c, 0, FAR_IOVA, self->a, page) ?:
+		    client_map_at(&self->c, 0, self->iova_b, self->b, page);
+	}
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(replace)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+}
+
+/* One batch takes away what is there, and puts something else in its place */
+#define REPLACE(_a, _perm_a, _b, _perm_b)				\
+do {									\
+	size_t _page = getpagesize();					\
+									\
+	ASSERT_EQ(0, batch_begin());					\
+	ASSERT_EQ(0, unmap_at(FAR_IOVA, _page));			\
+	ASSERT_EQ(0, unmap_at(self->iova_b, _page));			\
+	ASSERT_EQ(0, client_map_perm(&self->c, 0, FAR_IOVA, _a, _page, _perm_a)); \
+	ASSERT_EQ(0, client_map_perm(&self->c, 0, self->iova_b, _b, _page, _perm_b)); \
+	ASSERT_EQ(0, batch_end());					\
+} while (0)
+
+TEST_F(replace, other_pages_at_the_same_address)
+{
+	uint8_t *c = frame_page(&self->c, 'c');
+
+	EXPECT_EQ('a', tag_at(&self->c, FAR_IOVA));
+	EXPECT_EQ('b', tag_at(&self->c, self->iova_b));
+	REPLACE(self->a, VHOST_ACCESS_RW, c, VHOST_ACCESS_RW);
+	EXPECT_EQ('a', tag_at(&self->c, FAR_IOVA));
+	EXPECT_EQ('c', tag_at(&self->c, self->iova_b));
+}
+
+TEST_F(replace, pages_that_change_places)
+{
+	REPLACE(self->b, VHOST_ACCESS_RW, self->a, VHOST_ACCESS_RW);
+	EXPECT_EQ('b', tag_at(&self->c, FAR_IOVA));
+	EXPECT_EQ('a', tag_at(&self->c, self->iova_b));
+}
+
+TEST_F(replace, same_pages_with_fewer_rights)
+{
+	EXPECT_TRUE(can_write(&self->c, FAR_IOVA, IO_TIMEOUT_MS));
+	EXPECT_TRUE(can_write(&self->c, self->iova_b, IO_TIMEOUT_MS));
+	REPLACE(self->a, VHOST_ACCESS_RO, self->b, VHOST_ACCESS_RO);
+	/* What was written there is a frame, too */
+	EXPECT_NE(0, tag_at(&self->c, self->iova_b));
+	EXPECT_FALSE(can_write(&self->c, self->iova_b, NO_IO_MS));
+}
+
+TEST_F(replace, same_pages_with_more_rights)
+{
+	REPLACE(self->a, VHOST_ACCESS_RO, self->b, VHOST_ACCESS_RO);
+	REPLACE(self->a, VHOST_ACCESS_RO, self->b, VHOST_ACCESS_RW);
+	EXPECT_TRUE(can_write(&self->c, self->iova_b, IO_TIMEOUT_MS));
+	EXPECT_FALSE(can_write(&self->c, FAR_IOVA, NO_IO_MS));
 }
 
 /* How much a change costs with so many regions there already */
@@ -648,6 +923,45 @@ TEST_F(hotplug, costs_what_is_plugged)
 	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
 	EXPECT_COST(1, 2, UNPLUG());
 	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+}
+
+/* A thread that sets the address of a network interface until it is gone */
+static void *set_address(void *arg)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct ifreq ifr = {};
+	unsigned int i;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", (char *)arg);
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr))
+		abort();
+	for (i = 0; ; i++) {
+		ifr.ifr_hwaddr.sa_data[5] = i;
+		if (ioctl(fd, SIOCSIFHWADDR, &ifr) && errno == ENODEV)
+			break;
+	}
+	close(fd);
+
+	return NULL;
+}
+
+TEST_F(mlx5, removal_leaves_no_control_command_without_an_answer)
+{
+	pthread_t thread;
+	char node[256];
+	int i;
+
+	client_close(&self->c);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+		ASSERT_EQ(0, virtio_node(&self->dev, node, sizeof(node)));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, set_address, node));
+		usleep(5000);
+		vdpa_dev_put(&self->dev);
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_NOTHING_LEFT();
+		ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &(const char *) { NULL }));
+	}
 }
 
 int main(int argc, char **argv)

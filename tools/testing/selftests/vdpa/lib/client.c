@@ -138,6 +138,8 @@ void client_close(struct vdpa_client *c)
 			close(c->kick[i]);
 		if (c->call[i] >= 0)
 			close(c->call[i]);
+		c->kick[i] = -1;
+		c->call[i] = -1;
 	}
 	if (c->page)
 		munmap(c->page, sizeof(*c->page));

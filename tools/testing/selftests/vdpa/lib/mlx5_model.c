@@ -56,3 +56,41 @@ const char *mlx5_mock_violation(void)
 
 	return line;
 }
+
+void mlx5_mock_arm(unsigned int nth, unsigned int opcode)
+{
+	if (mlx5_mock_set("fail_opcode", opcode) ||
+	    mlx5_mock_set("failed", 0) || mlx5_mock_set("fail_nth", nth))
+		abort();
+}
+
+unsigned int mlx5_mock_disarm(void)
+{
+	mlx5_mock_set("fail_nth", 0);
+	mlx5_mock_set("fail_more", 0);
+	mlx5_mock_set("fail_opcode", 0);
+
+	return mlx5_mock_get("failed");
+}
+
+bool mlx5_mock_destroys(unsigned int opcode)
+{
+	switch (opcode) {
+	case 0x202:	/* DESTROY_MKEY */
+	case 0x401:	/* DESTROY_CQ */
+	case 0x501:	/* DESTROY_QP */
+	case 0x801:	/* DEALLOC_PD */
+	case 0x817:	/* DEALLOC_TRANSPORT_DOMAIN */
+	case 0x902:	/* DESTROY_TIR */
+	case 0x914:	/* DESTROY_TIS */
+	case 0x918:	/* DESTROY_RQT */
+	case 0x931:	/* DESTROY_FLOW_TABLE */
+	case 0x938:	/* DELETE_FLOW_TABLE_ENTRY */
+	case 0xa03:	/* DESTROY_GENERAL_OBJECT */
+	case 0xa06:	/* DESTROY_UCTX */
+	case 0xa0a:	/* DESTROY_UMEM */
+		return true;
+	default:
+		return false;
+	}
+}

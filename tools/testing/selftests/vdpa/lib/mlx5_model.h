@@ -7,6 +7,8 @@
 #ifndef SELFTEST_VDPA_MLX5_MODEL_H
 #define SELFTEST_VDPA_MLX5_MODEL_H
 
+#include <stdbool.h>
+
 #define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
 
 /* -1 where there is no model */
@@ -15,5 +17,12 @@ int mlx5_mock_set(const char *file, unsigned int val);
 long mlx5_mock_commands(unsigned int opcode);
 long mlx5_mock_objects(const char *kind);
 const char *mlx5_mock_violation(void);
+
+/* Have the @nth command from here on fail; only those of @opcode, if not 0 */
+void mlx5_mock_arm(unsigned int nth, unsigned int opcode);
+/* Opcode of the command that failed, or 0 */
+unsigned int mlx5_mock_disarm(void);
+/* Does this one destroy an object? If it fails, the object is there for good */
+bool mlx5_mock_destroys(unsigned int opcode);
 
 #endif

@@ -128,6 +128,9 @@ int vdpa_genl_add(struct vdpa_genl *g, const char *name,
 	if (parent->device_id == VIRTIO_ID_NET && parent->ops->set_mac)
 		genl_attr(&msg, VDPA_ATTR_DEV_NET_CFG_MACADDR, dev_mac,
 			  sizeof(dev_mac));
+	if (parent->vq_pairs)
+		genl_attr(&msg, VDPA_ATTR_DEV_NET_CFG_MAX_VQP, &parent->vq_pairs,
+			  sizeof(parent->vq_pairs));
 
 	return genl_request(g->fd, &msg);
 }

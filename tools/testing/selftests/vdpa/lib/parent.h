@@ -46,6 +46,7 @@ struct vdpa_parent {
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
 	unsigned int entries;	/* ranges that an address space holds; 0: all */
+	uint16_t vq_pairs;	/* of a network device; 0: the parent's choice */
 	bool no_reset_map;	/* it lacks .reset_map and .compat_reset ... */
 	bool no_compat_reset;	/* ... or the latter */
 };
@@ -67,6 +68,9 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 #define MLX5_NET							\
 	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
 	  .nas = 2, .device_id = VIRTIO_ID_NET }
+#define MLX5_NET_MQ(_pairs)						\
+	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
+	  .nas = 2, .device_id = VIRTIO_ID_NET, .vq_pairs = (_pairs) }
 
 /* A disk in a process of the test's own, vduse_daemon.h */
 #define VDUSE_BLK_ENTRIES(_n)						\

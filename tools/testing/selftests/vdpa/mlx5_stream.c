@@ -1,0 +1,960 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mlx5_vdpa on the model of its firmware: no descriptor is lost or used twice,
+ * whatever happens to the device meanwhile.
+ *
+ * A client with two pairs of queues sends numbered frames to itself, every other
+ * one with a VLAN tag, while its memory map changes, while it is suspended or
+ * reset and goes on, while pairs are taken away and given back, and while
+ * commands to the firmware fail. What is checked:
+ *
+ * - each ring is used in the order in which it was filled, each entry once; the
+ *   index does not run backwards;
+ * - no number arrives twice. What does not arrive is known to the model as a
+ *   frame that nobody was there to receive;
+ * - a device that stopped moves nothing; one that runs still loses nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "lib/test.h"
+
+#define PAIRS		2
+#define CVQ		(2 * PAIRS)
+#define RINGS		(CVQ + 1)
+#define NUM		16		/* entries of a ring */
+#define FRAME		64
+#define FRAMES		65536		/* that a test may send */
+#define VID		5
+#define HDR		sizeof(struct virtio_net_hdr_v1)
+#define NUMBER_AT	(HDR + 32)	/* behind the longest header */
+
+#define IOVA		0x100000ULL
+#define FAR_IOVA	BIT_ULL(32)
+#define DRAIN_MS	5000
+#define STOPPED_MS	5		/* several rounds of the model */
+#define MAX_FAULTS	1000
+
+#define S_FOUND		(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
+#define S_FEATURES	(S_FOUND | VIRTIO_CONFIG_S_FEATURES_OK)
+#define S_RUNNING	(S_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK)
+
+#define FEATURES	(BIT_ULL(VIRTIO_F_VERSION_1) |			\
+			 BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |		\
+			 BIT_ULL(VIRTIO_NET_F_MAC) |			\
+			 BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |		\
+			 BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |		\
+			 BIT_ULL(VIRTIO_NET_F_MQ))
+
+static const struct vdpa_parent mlx5 = MLX5_NET_MQ(PAIRS);
+
+struct ring {
+	struct vring_desc desc[NUM];
+	struct {
+		uint16_t flags;
+		uint16_t idx;
+		uint16_t ring[NUM];
+	} alignas(64) avail;
+	struct {
+		uint16_t flags;
+		uint16_t idx;
+		struct vring_used_elem ring[NUM];
+	} alignas(64) used;
+};
+
+struct stream_page {
+	struct ring ring[RINGS];
+	uint8_t frame[CVQ][NUM][FRAME];
+	uint8_t ctrl[64];
+};
+
+struct stream {
+	struct vdpa_dev dev;
+	struct vdpa_client c;		/* for its mappings */
+	struct stream_page *page;
+	char *far;			/* a page to plug and to unplug */
+	bool plugged;
+	long pins;			/* in the system without this client */
+	int kick[RINGS];
+	unsigned int pairs;		/* that the device was told to use */
+	uint16_t seen[RINGS];		/* index up to which it was looked at */
+	uint32_t next[PAIRS];		/* number of the next frame */
+	uint8_t got[PAIRS][FRAMES];	/* how often did it arrive? */
+	/* Frames sent, arrived, and what the model said when there were none */
+	long sent;
+	long arrived;
+	long frames;
+	long dropped;
+	char why[160];			/* something is wrong */
+};
+
+#define wrong(_s, ...)							\
+	(snprintf((_s)->why, sizeof((_s)->why), __VA_ARGS__), -EBADMSG)
+
+static uint16_t used_idx(const struct stream *s, unsigned int i)
+{
+	return __atomic_load_n(&s->page->ring[i].used.idx, __ATOMIC_ACQUIRE);
+}
+
+/* Entries that are with the device */
+static unsigned int posted(const struct stream *s, unsigned int i)
+{
+	return (uint16_t)(s->page->ring[i].avail.idx - s->seen[i]);
+}
+
+static uint64_t addr_of(const struct stream *s, const void *p)
+{
+	return IOVA + ((const uint8_t *)p - (const uint8_t *)s->page);
+}
+
+static void post(struct stream *s, unsigned int i, unsigned int slot)
+{
+	uint16_t *idx = &s->page->ring[i].avail.idx;
+
+	s->page->ring[i].avail.ring[*idx % NUM] = slot;
+	__atomic_store_n(idx, *idx + 1, __ATOMIC_RELEASE);
+}
+
+static int kick(struct stream *s, unsigned int i)
+{
+	return eventfd_write(s->kick[i], 1) ? -errno : 0;
+}
+
+/* Queues of pair @p */
+static unsigned int rx(unsigned int p)
+{
+	return 2 * p;
+}
+
+static unsigned int tx(unsigned int p)
+{
+	return 2 * p + 1;
+}
+
+static void post_buffer(struct stream *s, unsigned int p)
+{
+	unsigned int slot = s->page->ring[rx(p)].avail.idx % NUM;
+	uint8_t *buf = s->page->frame[rx(p)][slot];
+
+	memset(buf, 0xff, FRAME);
+	s->page->ring[rx(p)].desc[slot] = (struct vring_desc) {
+		.addr = addr_of(s, buf), .len = FRAME, .flags = VRING_DESC_F_WRITE,
+	};
+	post(s, rx(p), slot);
+}
+
+/* From an address that tells the model the pair, to whoever has that of the device */
+static void post_frame(struct stream *s, unsigned int p)
+{
+	unsigned int slot = s->page->ring[tx(p)].avail.idx % NUM;
+	uint8_t *buf = s->page->frame[tx(p)][slot], *eth = buf + HDR;
+	const uint16_t tag[] = { htobe16(ETH_P_8021Q), htobe16(VID) };
+	uint32_t number[] = { p, s->next[p]++ };
+
+	if (number[1] == FRAMES)
+		abort();
+	memset(buf, 0, FRAME);
+	memcpy(eth, s->c.mac, ETH_ALEN);
+	eth[2 * ETH_ALEN - 1] = p;
+	if (number[1] % 2)
+		memcpy(eth + 2 * ETH_ALEN, tag, sizeof(tag));
+	memcpy(buf + NUMBER_AT, number, sizeof(number));
+	s->page->ring[tx(p)].desc[slot] = (struct vring_desc) {
+		.addr = addr_of(s, buf), .len = FRAME,
+	};
+	post(s, tx(p), slot);
+	s->sent++;
+}
+
+/* As many buffers as there is room for, and up to @n frames, for each pair */
+static int burst(struct stream *s, unsigned int n)
+{
+	unsigned int p, i;
+	int r = 0;
+
+	for (p = 0; p < s->pairs; p++) {
+		while (posted(s, rx(p)) < NUM)
+			post_buffer(s, p);
+		for (i = 0; i < n && posted(s, tx(p)) < NUM; i++)
+			post_frame(s, p);
+		r = r ?: kick(s, tx(p));
+	}
+
+	return r;
+}
+
+static int receive(struct stream *s, unsigned int i, unsigned int slot)
+{
+	uint32_t number[2];
+
+	memcpy(number, s->page->frame[i][slot] + NUMBER_AT, sizeof(number));
+	if (number[0] >= PAIRS || number[1] >= s->next[number[0]])
+		return wrong(s, "ring %u: what is in buffer %u was not sent", i, slot);
+	if (s->got[number[0]][number[1]]++)
+		return wrong(s, "frame %u of pair %u arrived twice", number[1], number[0]);
+	s->arrived++;
+
+	return 0;
+}
+
+/* Look at what was used since the last time */
+static int reap(struct stream *s)
+{
+	const struct vring_used_elem *e;
+	unsigned int i, n, slot;
+	int r = 0;
+
+	for (i = 0; i < RINGS; i++) {
+		n = (uint16_t)(used_idx(s, i) - s->seen[i]);
+		if (n > posted(s, i))
+			return wrong(s, "ring %u: used index %u, after %u of %u", i,
+				     used_idx(s, i), s->seen[i], s->page->ring[i].avail.idx);
+		for (; !r && n; n--, s->seen[i]++) {
+			slot = s->seen[i] % NUM;
+			e = &s->page->ring[i].used.ring[slot];
+			if (i < CVQ && e->id != slot)
+				r = wrong(s, "ring %u: entry %u is %u", i, s->seen[i], e->id);
+			else if (i < CVQ && i % 2 == 0)
+				r = receive(s, i, slot);
+		}
+	}
+
+	return r;
+}
+
+/* Does what arrived, and what was lost on the way, add up to what was sent? */
+static int account(struct stream *s)
+{
+	long frames = mlx5_mock_get("frames") - s->frames;
+	long dropped = mlx5_mock_get("dropped") - s->dropped;
+
+	if (s->arrived == frames && frames + dropped == s->sent)
+		return 0;
+
+	return wrong(s, "%ld frames sent, %ld delivered, %ld arrived, %ld dropped",
+		     s->sent, frames, s->arrived, dropped);
+}
+
+/* Until the queues that may send have sent everything */
+static int drain(struct stream *s)
+{
+	uint64_t end = now_ms() + DRAIN_MS;
+	bool idle = false;
+	unsigned int p;
+	int r = 0;
+
+	while (!r && !idle) {
+		r = reap(s);
+		for (idle = true, p = 0; p < s->pairs; p++)
+			idle = idle && !posted(s, tx(p));
+		if (!idle && now_ms() > end)
+			r = wrong(s, "%u and %u frames are not sent",
+				  posted(s, tx(0)), posted(s, tx(1)));
+		if (!r && !idle)
+			usleep(200);
+	}
+	/* A frame arrives before it is used; the queues were looked at in turn */
+	r = r ?: reap(s);
+	/* A pair that was taken away may have frames that it could not send */
+	if (!r && s->pairs == PAIRS)
+		r = account(s);
+
+	return r;
+}
+
+/* Frames of all kinds, all of which arrive */
+static int roundtrip(struct stream *s)
+{
+	long dropped;
+	int r;
+
+	r = drain(s);
+	dropped = mlx5_mock_get("dropped");
+	if (!r)
+		r = burst(s, NUM);
+	if (!r)
+		r = drain(s);
+	if (!r && mlx5_mock_get("dropped") != dropped)
+		r = wrong(s, "%ld frames lost at rest", mlx5_mock_get("dropped") - dropped);
+
+	return r;
+}
+
+/* Nothing moves; what has moved before is looked at */
+static int stopped(struct stream *s)
+{
+	uint16_t used[CVQ];
+	unsigned int i;
+	int r = reap(s);
+
+	if (r)
+		return r;
+	for (i = 0; i < CVQ; i++)
+		used[i] = used_idx(s, i);
+	usleep(STOPPED_MS * 1000);
+	for (i = 0; i < CVQ; i++)
+		if (used[i] != used_idx(s, i))
+			return wrong(s, "ring %u moves on a device at rest", i);
+
+	return 0;
+}
+
+/* Where the device says what became of a control command */
+static uint8_t *ctrl_ack(struct stream *s)
+{
+	return s->page->ctrl + 32;
+}
+
+static int send_ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+{
+	uint8_t *out = s->page->ctrl;
+	struct ring *ring = &s->page->ring[CVQ];
+
+	out[0] = class;
+	out[1] = cmd;
+	memcpy(out + 2, &val, sizeof(val));
+	*ctrl_ack(s) = 0xff;
+	ring->desc[0] = (struct vring_desc) {
+		.addr = addr_of(s, out), .len = 2 + sizeof(val),
+		.flags = VRING_DESC_F_NEXT, .next = 1,
+	};
+	ring->desc[1] = (struct vring_desc) {
+		.addr = addr_of(s, ctrl_ack(s)), .len = 1, .flags = VRING_DESC_F_WRITE,
+	};
+	post(s, CVQ, 0);
+
+	return kick(s, CVQ);
+}
+
+static int ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+{
+	uint64_t end = now_ms() + DRAIN_MS;
+	int r;
+
+	r = send_ctrl(s, class, cmd, val);
+	while (!r && used_idx(s, CVQ) != s->page->ring[CVQ].avail.idx) {
+		if (now_ms() > end)
+			r = wrong(s, "no answer to control command %u/%u", class, cmd);
+		usleep(200);
+	}
+	s->seen[CVQ] = used_idx(s, CVQ);
+
+	return r ?: *ctrl_ack(s) == VIRTIO_NET_OK ? 0 : -EIO;
+}
+
+static int set_pairs(struct stream *s, unsigned int pairs)
+{
+	int r = ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, pairs);
+
+	if (!r)
+		s->pairs = pairs;
+
+	return r;
+}
+
+static int set_status(struct stream *s, uint8_t status)
+{
+	return ioctl(s->c.fd, VHOST_VDPA_SET_STATUS, &status) ? -errno : 0;
+}
+
+static bool is_failed(struct stream *s)
+{
+	uint8_t status = 0;
+
+	return ioctl(s->c.fd, VHOST_VDPA_GET_STATUS, &status) ||
+	       status & VIRTIO_CONFIG_S_FAILED;
+}
+
+static int set_ring(struct stream *s, unsigned int i)
+{
+	struct ring *ring = &s->page->ring[i];
+	struct vhost_vring_state num = { .index = i, .num = NUM };
+	struct vhost_vring_state base = { .index = i, .num = used_idx(s, i) };
+	struct vhost_vring_state enable = { .index = i, .num = 1 };
+	struct vhost_vring_file fd = { .index = i, .fd = s->kick[i] };
+	struct vhost_vring_addr addr = {
+		.index = i,
+		.desc_user_addr = addr_of(s, ring->desc),
+		.avail_user_addr = addr_of(s, &ring->avail),
+		.used_user_addr = addr_of(s, &ring->used),
+	};
+
+	if (ioctl(s->c.fd, VHOST_SET_VRING_NUM, &num) ||
+	    ioctl(s->c.fd, VHOST_SET_VRING_BASE, &base) ||
+	    ioctl(s->c.fd, VHOST_SET_VRING_ADDR, &addr) ||
+	    ioctl(s->c.fd, VHOST_SET_VRING_KICK, &fd) ||
+	    ioctl(s->c.fd, VHOST_VDPA_SET_VRING_ENABLE, &enable))
+		return -errno;
+
+	return 0;
+}
+
+/* Go on where the device stopped, which uses its rings in order */
+static int start(struct stream *s)
+{
+	const uint64_t features = FEATURES;
+	unsigned int i;
+	int r;
+
+	r = set_status(s, S_FOUND);
+	if (!r && ioctl(s->c.fd, VHOST_SET_FEATURES, &features))
+		r = -errno;
+	r = r ?: set_status(s, S_FEATURES);
+	for (i = 0; !r && i < RINGS; i++)
+		r = set_ring(s, i);
+
+	return r ?: set_status(s, S_RUNNING);
+}
+
+/* What a driver has to say again after each reset */
+static int configure(struct stream *s)
+{
+	int r;
+
+	if (!client_is_running(&s->c))
+		return wrong(s, "the device does not start");
+	r = set_pairs(s, PAIRS);
+
+	return r ?: ctrl(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VID);
+}
+
+static int reset(struct stream *s)
+{
+	return client_reset(&s->c);
+}
+
+static int restart(struct stream *s)
+{
+	int r = reset(s) ?: stopped(s);
+
+	return r ?: start(s) ?: configure(s);
+}
+
+static int suspend(struct stream *s)
+{
+	return ioctl(s->c.fd, VHOST_VDPA_SUSPEND) ? -errno : 0;
+}
+
+/* A suspended device says for each queue where it stopped */
+static int check_bases(struct stream *s)
+{
+	struct vhost_vring_state base;
+	unsigned int i;
+
+	for (i = 0; i < RINGS; i++) {
+		base.index = i;
+		if (ioctl(s->c.fd, VHOST_GET_VRING_BASE, &base))
+			return wrong(s, "ring %u: no index (%d)", i, errno);
+		if ((uint16_t)base.num != used_idx(s, i))
+			return wrong(s, "ring %u: stopped at %u, and says %u", i,
+				     used_idx(s, i), base.num);
+	}
+
+	return 0;
+}
+
+static void stream_close(struct stream *s)
+{
+	unsigned int i;
+
+	client_close(&s->c);
+	for (i = 0; i < RINGS; i++) {
+		if (s->kick[i] >= 0)
+			close(s->kick[i]);
+		s->kick[i] = -1;
+	}
+	if (s->page)
+		munmap(s->page, sizeof(*s->page));
+	s->page = NULL;
+}
+
+static int stream_get_mac(struct stream *s)
+{
+	struct vhost_vdpa_config *mac = calloc(1, sizeof(*mac) + ETH_ALEN);
+	int r = 0;
+
+	if (!mac)
+		return -ENOMEM;
+	mac->len = ETH_ALEN;
+	if (ioctl(s->c.fd, VHOST_VDPA_GET_CONFIG, mac))
+		r = -errno;
+	memcpy(s->c.mac, mac->buf, ETH_ALEN);
+	free(mac);
+
+	return r;
+}
+
+/* Open the device, map, start, and send on all queues */
+static int stream_open(struct stream *s)
+{
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < RINGS; i++)
+		s->kick[i] = eventfd(0, EFD_CLOEXEC);
+	r = client_open(&s->c, &s->dev, 0);
+	r = r ?: client_ack(&s->c, s->c.features) ?: stream_get_mac(s);
+	s->page = vdpa_dev_alloc(&s->dev, sizeof(*s->page));
+	if (!r && !s->page)
+		r = -ENOMEM;
+	if (!r)
+		r = client_map_at(&s->c, 0, IOVA, s->page, sizeof(*s->page));
+	s->frames = mlx5_mock_get("frames");
+	s->dropped = mlx5_mock_get("dropped");
+	r = r ?: start(s) ?: configure(s) ?: roundtrip(s);
+	/* Whoever had it before may have left it like that */
+	if (r && is_failed(s))
+		r = -EIO;
+	if (r)
+		stream_close(s);
+
+	return r;
+}
+
+/* A stream on a device of its own. -ENOENT: there is none, @why says why */
+static int stream_get(struct stream **new, const char **why)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = vdpa_dev_get(&s->dev, &mlx5, why);
+	if (!r) {
+		*why = s->why;
+		s->pins = pins_in_system();
+		s->far = vdpa_dev_alloc(&s->dev, getpagesize());
+		r = stream_open(s);
+		if (r)
+			vdpa_dev_put(&s->dev);
+	}
+	if (r && *why != s->why)
+		free(s);
+	*new = s;
+
+	return r;
+}
+
+static void set_up(struct __test_metadata *_metadata, struct stream **new)
+{
+	const char *why;
+	int r = stream_get(new, &why);
+
+	if (r == -ENOENT || r == -ENODEV)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, r) {
+		TH_LOG("%s", why);
+	}
+}
+
+static void tear_down(struct __test_metadata *_metadata, struct stream *s)
+{
+	mlx5_mock_disarm();
+	stream_close(s);
+	vdpa_dev_put(&s->dev);
+	EXPECT_EQ(0, vdpa_violations(&s->dev)) {
+		TH_LOG("%s", vdpa_violation(&s->dev));
+	}
+	EXPECT_EQ(s->pins, pins_in_system());
+	free(s);
+}
+
+FIXTURE(stream)
+{
+	struct stream *s;
+};
+
+FIXTURE_SETUP(stream)
+{
+	set_up(_metadata, &self->s);
+}
+
+FIXTURE_TEARDOWN(stream)
+{
+	tear_down(_metadata, self->s);
+}
+
+/* All of these return 0 or an error, and @why says more */
+#define OK(_s, _step)							\
+do {									\
+	int _r = (_step);						\
+									\
+	ASSERT_EQ(0, _r) {						\
+		TH_LOG("%s", (_s)->why);				\
+	}								\
+} while (0)
+
+static int plug(struct stream *s)
+{
+	int r = client_map_at(&s->c, 0, FAR_IOVA, s->far, getpagesize());
+
+	s->plugged = !r;
+
+	return r;
+}
+
+static int unplug(struct stream *s)
+{
+	s->plugged = false;
+
+	return client_unmap_at(&s->c, 0, FAR_IOVA, getpagesize());
+}
+
+TEST_F(stream, goes_on_over_changes_of_the_map)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+TEST_F(stream, goes_on_after_a_suspend)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, suspend(s));
+		OK(s, stopped(s));
+		OK(s, check_bases(s));
+		OK(s, restart(s));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+TEST_F(stream, goes_on_after_a_reset)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, restart(s));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+TEST_F(stream, goes_on_when_pairs_are_taken_away_and_given_back)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, set_pairs(s, 1 + i % 2));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+/* What was taken away goes on at its own index, and not before it is given back */
+TEST_F(stream, keeps_the_place_of_a_pair_over_a_change_of_the_map)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, set_pairs(s, 1));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, roundtrip(s));
+		OK(s, set_pairs(s, PAIRS));
+		OK(s, roundtrip(s));
+	}
+}
+
+TEST_F(stream, keeps_the_place_of_a_pair_over_a_suspend)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, set_pairs(s, 1));
+		OK(s, suspend(s));
+		OK(s, stopped(s));
+		OK(s, check_bases(s));
+		OK(s, restart(s));
+		OK(s, roundtrip(s));
+	}
+}
+
+/* A pair that was taken away is at rest whatever becomes of the map */
+TEST_F(stream, does_not_move_a_pair_that_was_taken_away)
+{
+	struct stream *s = self->s;
+	uint16_t used;
+
+	OK(s, set_pairs(s, 1));
+	used = used_idx(s, tx(1));
+	post_frame(s, 1);
+	OK(s, kick(s, tx(1)));
+	OK(s, plug(s));
+	OK(s, kick(s, tx(1)));
+	usleep(STOPPED_MS * 1000);
+	EXPECT_EQ(used, used_idx(s, tx(1)));
+	OK(s, set_pairs(s, PAIRS));
+	OK(s, roundtrip(s));
+}
+
+/* A suspended device has no queue whose number could change; it does so later */
+TEST_F(stream, takes_no_control_commands_while_it_is_suspended)
+{
+	struct vhost_vring_state enable = { .index = CVQ, .num = 1 };
+	struct stream *s = self->s;
+
+	OK(s, suspend(s));
+	OK(s, plug(s));
+	ASSERT_EQ(0, ioctl(s->c.fd, VHOST_VDPA_SET_VRING_ENABLE, &enable));
+	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1));
+	OK(s, stopped(s));
+	OK(s, restart(s));
+	OK(s, roundtrip(s));
+}
+
+/*
+ * Faults: the n-th command of a step fails, for all n.
+ *
+ * What is there and cannot be stopped, read or destroyed can cost the device.
+ * What cannot be created can be done without, as it was before.
+ */
+static bool may_cost_the_device(unsigned int opcode)
+{
+	return opcode == 0xa01 ||	/* MODIFY_GENERAL_OBJECT */
+	       opcode == 0xa02 ||	/* QUERY_GENERAL_OBJECT */
+	       mlx5_mock_destroys(opcode);
+}
+
+FIXTURE(faults)
+{
+	struct stream *s;
+};
+
+FIXTURE_VARIANT(faults)
+{
+	int (*before)(struct stream *s);
+	int (*step)(struct stream *s);
+	int (*after)(struct stream *s);
+	bool silent;	/* it does not say that it failed, the device does later */
+	bool any;	/* any command of it may cost the device */
+	unsigned int more;	/* commands that fail in a row, after the n-th */
+};
+
+static int nothing(struct stream *s)
+{
+	return 0;
+}
+
+static int be_unplugged(struct stream *s)
+{
+	return s->plugged ? unplug(s) : 0;
+}
+
+/* Also if it could not be unplugged, which nobody is told */
+static int be_plugged(struct stream *s)
+{
+	int r = plug(s);
+
+	return r == -EEXIST ? 0 : r;
+}
+
+static int suspend_for_good(struct stream *s)
+{
+	int r = suspend(s);
+
+	/* What it says, it has to keep; and it can be asked where it is */
+	mlx5_mock_set("fail_nth", 0);
+
+	return r ?: stopped(s) ?: check_bases(s);
+}
+
+static int reset_for_good(struct stream *s)
+{
+	int r = reset(s);
+
+	return r ?: stopped(s);
+}
+
+static int take_away(struct stream *s)
+{
+	return set_pairs(s, 1);
+}
+
+static int give_back(struct stream *s)
+{
+	return set_pairs(s, PAIRS);
+}
+
+/* Another client, which has rings and numbers of its own */
+static int begin_anew(struct stream *s)
+{
+	struct stream fresh = { .dev = s->dev, .pins = s->pins, .far = s->far };
+
+	stream_close(s);
+	*s = fresh;
+
+	return stream_open(s);
+}
+
+FIXTURE_VARIANT_ADD(faults, plug)
+{
+	.before = be_unplugged, .step = plug, .after = nothing,
+};
+
+FIXTURE_VARIANT_ADD(faults, unplug)
+{
+	.before = be_plugged, .step = unplug, .after = nothing, .silent = true,
+};
+
+FIXTURE_VARIANT_ADD(faults, suspend)
+{
+	.before = nothing, .step = suspend_for_good, .after = restart,
+};
+
+FIXTURE_VARIANT_ADD(faults, reset)
+{
+	.before = nothing, .step = reset_for_good, .after = restart, .silent = true,
+};
+
+FIXTURE_VARIANT_ADD(faults, start)
+{
+	.before = reset_for_good, .step = start, .after = configure,
+	.silent = true, .any = true,
+};
+
+FIXTURE_VARIANT_ADD(faults, take_away)
+{
+	.before = nothing, .step = take_away, .after = give_back,
+};
+
+FIXTURE_VARIANT_ADD(faults, give_back)
+{
+	.before = take_away, .step = give_back, .after = give_back,
+};
+
+/* Neither the way back works, or a queue that cannot be stopped goes on for good */
+FIXTURE_VARIANT_ADD(faults, plug_thrice)
+{
+	.before = be_unplugged, .step = plug, .after = nothing, .any = true, .more = 2,
+};
+
+FIXTURE_VARIANT_ADD(faults, close_thrice)
+{
+	.before = nothing, .step = begin_anew, .after = nothing,
+	.silent = true, .any = true, .more = 2,
+};
+
+FIXTURE_SETUP(faults)
+{
+	set_up(_metadata, &self->s);
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	tear_down(_metadata, self->s);
+}
+
+/* The device is lost: nothing else is, and the next one works */
+static int replace(struct stream *s)
+{
+	const char *why;
+	int r;
+
+	stream_close(s);
+	vdpa_dev_put(&s->dev);
+	if (vdpa_violations(&s->dev))
+		return wrong(s, "%s", vdpa_violation(&s->dev));
+	r = vdpa_dev_get(&s->dev, &mlx5, &why);
+
+	return r ?: begin_anew(s);
+}
+
+/* The device has failed. A reset brings it back, unless it keeps what it must not */
+static int bring_back(struct stream *s, bool may_be_lost)
+{
+	int r;
+
+	/* Its driver may not have noticed yet */
+	if (s->page)
+		send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, PAIRS);
+	r = restart(s);
+	if (!r)
+		return roundtrip(s);
+	if (!may_be_lost)
+		return r;
+
+	return replace(s);
+}
+
+/* After a step in which the command @failed failed, if not 0, and that returned @r */
+static int go_on(struct stream *s, const FIXTURE_VARIANT(faults) * const variant, int r,
+		 unsigned int failed)
+{
+	if (r == -EBADMSG)
+		return r;
+	if (r && !failed)
+		return wrong(s, "the step failed by itself (%d)", r);
+	/* Of what is left behind, its status tells */
+	if (is_failed(s) && !r && !variant->silent && !mlx5_mock_destroys(failed))
+		return wrong(s, "the device has failed, and nobody was told");
+	if (!is_failed(s)) {
+		r = variant->after(s);
+		if (!r)
+			r = roundtrip(s);
+		/* It may be found out only now */
+		if (!is_failed(s))
+			return r;
+	}
+	if (!variant->any && !may_cost_the_device(failed))
+		return wrong(s, "the device has failed");
+
+	return bring_back(s, variant->more || mlx5_mock_destroys(failed));
+}
+
+TEST_F_TIMEOUT(faults, lose_nothing, 600)
+{
+	struct stream *s = self->s;
+	unsigned int nth, failed = 1;
+	int r;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth += 1 + variant->more) {
+		OK(s, variant->before(s));
+		OK(s, burst(s, nth % NUM + 1));
+		mlx5_mock_set("fail_more", variant->more);
+		mlx5_mock_arm(nth, 0);
+		r = variant->step(s);
+		failed = mlx5_mock_disarm();
+		ASSERT_EQ(0, go_on(s, variant, r, failed)) {
+			TH_LOG("command %u, %#x: %s", nth, failed, s->why);
+		}
+		ASSERT_EQ(0, vdpa_violations(&s->dev)) {
+			TH_LOG("command %u, %#x: %s", nth, failed, vdpa_violation(&s->dev));
+		}
+	}
+	EXPECT_LT(4U, nth);
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
