@@ -38,7 +38,6 @@ judge()
 	local file=$log/check/$script-$1.log key=$2 what=$3 code start took line
 
 	shift 3
-	[ "${place:-}" ] || take_place
 	# One of the places has one processor
 	[ "$place" = all ] || jobs=1
 	start=$(date +%s)
@@ -78,7 +77,10 @@ tell()
 check()
 {
 	checks=$((checks + 1))
-	(judge $checks '' "$@")
+	(
+		[ "${place:-}" ] || take_place
+		judge $checks '' "$@"
+	)
 }
 
 # alone WHAT COMMAND...: with all processors, while nothing else runs
@@ -108,7 +110,11 @@ beside_once()
 	fi
 	# shellcheck disable=SC2064,SC2046
 	trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+	# The place is the job's from here on
+	take_place
 	judge $checks "$@" &
+	exec 8>&-
+	place=''
 }
 
 # digest: of standard input
