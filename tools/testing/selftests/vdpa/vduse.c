@@ -466,6 +466,27 @@ TEST_F_TIMEOUT(vduse, exit_does_not_wait_for_ever, 3 * DEFAULT_S)
 	}
 }
 
+/* Each allocation of it fails once */
+TEST_F_TIMEOUT(vduse, failed_creation_leaves_nothing, 120)
+{
+	const char *name = "vduse-nth";
+	unsigned int nth = 0;
+	bool failed;
+	int r;
+
+	if (fault_init())
+		SKIP(return, "no fault injection in this kernel");
+	do {
+		fault_arm(++nth);
+		r = vduse_create(name);
+		failed = fault_disarm();
+		if (!r)
+			ASSERT_EQ(0, vduse_destroy(name));
+	} while (failed);
+	EXPECT_EQ(0, r);
+	EXPECT_LT(10U, nth);
+}
+
 int main(int argc, char **argv)
 {
 	return test_harness_run(vdpa_parse_args(argc, argv), argv);

@@ -405,8 +405,9 @@ static void serve(const char *name, struct vduse_shared *shared, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	/* Nothing of the test's is kept open here */
-	close_range(3, ~0U, 0);
+	/* Nothing of the test's is kept open here: it may run without an input */
+	close(STDIN_FILENO);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
 	if (server_open(&s, name))
 		_exit(1);
 	shared->mapped = 0;
@@ -447,7 +448,7 @@ static int vduse_ioctl(unsigned long request, const void *arg)
 	return r;
 }
 
-static int create(const char *name)
+int vduse_create(const char *name)
 {
 	const struct virtio_blk_config blk = { .capacity = DISK_SIZE / SECTOR_SIZE };
 	struct vduse_dev_config *config;
@@ -471,7 +472,7 @@ static int create(const char *name)
 	return r;
 }
 
-static int destroy(const char *name)
+int vduse_destroy(const char *name)
 {
 	char buf[VDUSE_NAME_MAX] = "";
 
@@ -512,8 +513,8 @@ int vduse_daemon_start(struct vduse_daemon *d, const char *name)
 	if (d->shared == MAP_FAILED)
 		return -errno;
 
-	destroy(name);
-	r = create(name);
+	vduse_destroy(name);
+	r = vduse_create(name);
 	if (r)
 		goto unmap;
 	r = vduse_daemon_restart(d);
@@ -522,7 +523,7 @@ int vduse_daemon_start(struct vduse_daemon *d, const char *name)
 
 	return 0;
 destroy:
-	destroy(name);
+	vduse_destroy(name);
 unmap:
 	munmap(d->shared, sizeof(*d->shared));
 	return r;
@@ -554,7 +555,7 @@ int vduse_daemon_stop(struct vduse_daemon *d)
 	vduse_daemon_kill(d);
 	munmap(d->shared, sizeof(*d->shared));
 
-	return destroy(d->name);
+	return vduse_destroy(d->name);
 }
 
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times)

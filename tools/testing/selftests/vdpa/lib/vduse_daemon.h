@@ -26,6 +26,9 @@ struct vduse_daemon {
 	struct vduse_shared *shared;
 };
 
+/* A device with nobody to serve it */
+int vduse_create(const char *name);
+int vduse_destroy(const char *name);
 /*
  * Create the device @name and a daemon that serves it; to be added to the bus
  * by the caller. vduse_daemon_stop() needs it deleted from the bus.
