@@ -14,6 +14,7 @@ rm -rf "$log/check"
 mkdir -p "$log/check"
 : >"$TALLY"
 "$top/harness/tree.sh"
+"$top/harness/series.sh" || true
 
 # wanted SCRIPT WORD...
 wanted()

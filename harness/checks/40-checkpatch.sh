@@ -9,7 +9,6 @@
 . "$(dirname "$0")/check-lib.sh"
 
 need checks
-"$top/harness/series.sh"
 
 # In a tree, where it leaves a file
 checkpatch()
