@@ -52,6 +52,7 @@ done
 [ ! "$needs" ] || before=("$checks"/0*.sh)
 
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+trap 'exit 1' INT TERM
 for script in "${before[@]}"; do
 	run "$script"
 done

@@ -35,6 +35,12 @@ old_firmware()
 	grep -q '^ok .*net_mlx5.persist_1000_resets_under_traffic' "$tap"
 }
 
+# Its addresses are translated twice
+mlx5_iommu()
+{
+	"$top/harness/vm.sh" --timeout 600 --mlx5 --iommu -- "$build/selftests/mlx5_stream"
+}
+
 # As many ranges as pages, in use and across a reset; it says "error" if it fails
 single_pages()
 {
@@ -48,6 +54,7 @@ single_pages()
 
 beside "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 beside "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
+beside "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 beside "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 beside "parents: whoever follows whom finds a device that works" \
 	env FLAVOUR=debug ROUNDS=1 SIDES=ours "$top/harness/matrix.sh"
