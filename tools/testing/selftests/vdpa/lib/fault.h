@@ -6,10 +6,8 @@
 #include <stdbool.h>
 
 /*
- * Have the @nth allocation of memory of this thread from here on fail. Other
- * points of the kernel's fault injection count, too: the operations of the
- * simulator. Returned by fault_disarm(): was there one? -ENOENT: no fault
- * injection in this kernel.
+ * Have the @nth allocation of memory of this thread from here on fail. Returned
+ * by fault_disarm(): was there one? -ENOENT: no fault injection in this kernel.
  */
 int fault_init(void);
 void fault_arm(unsigned int nth);
