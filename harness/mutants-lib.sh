@@ -57,11 +57,11 @@ write_mutant()
 		die "$1: the patch cannot be reverted as it is"
 }
 
-# clean_modules FLAVOUR SOURCE: the modules of the series in a folder; what was
-# changed there is as it was again
+# clean_modules FLAVOUR SOURCE: the modules of the series in a folder NAME-PLACE;
+# what was changed there is as it was again
 clean_modules()
 {
-	local file made
+	local file made first=${2%-*}-0
 
 	made=$(gt rev-parse 'refs/vdpa-persist/made^{tree}')
 	if [ "$made" = "$(cat "$2/.mutant-of" 2>/dev/null)" ]; then
@@ -71,18 +71,18 @@ clean_modules()
 		: >"$2/.mutated"
 		return
 	fi
-	# All folders begin as copies of one
+	# All folders begin as copies of the first
 	(
 		flock 6
-		[ "$made" = "$(cat "$2-0/.mutant-of" 2>/dev/null)" ] || {
-			build_modules "$1" "$made" "$2-0" "$2-0-mods"
-			: >"$2-0/.mutated"
-			echo "$made" >"$2-0/.mutant-of"
+		[ "$made" = "$(cat "$first/.mutant-of" 2>/dev/null)" ] || {
+			build_modules "$1" "$made" "$first" "$first-mods"
+			: >"$first/.mutated"
+			echo "$made" >"$first/.mutant-of"
 		}
-	) 6>"$2.lock"
-	copy_modules "$2-0" "$2"
+	) 6>"$first.lock"
+	copy_modules "$first" "$2"
 	rm -rf "$2-mods"
-	cp -a "$2-0-mods" "$2-mods"
+	cp -a "$first-mods" "$2-mods"
 }
 
 # build_mutant FLAVOUR MUTANT SOURCE: its modules are in SOURCE-mods then
