@@ -331,5 +331,5 @@ TEST_F(mapfail, failed_batch_changes_nothing)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

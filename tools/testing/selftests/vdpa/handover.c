@@ -2,7 +2,8 @@
 /*
  * Whoever vhost-vdpa served, and however it left, virtio-vdpa can follow: its
  * drivers find a device that works through the default mapping, and leave it
- * to the next client of vhost-vdpa in the same shape.
+ * to the next client of vhost-vdpa in the same shape. With -d DEV -r, on that
+ * device.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,8 +15,6 @@
 
 #include "../kselftest_harness.h"
 #include "lib/test.h"
-
-#define ROUNDS 100
 
 FIXTURE(handover)
 {
@@ -65,8 +64,8 @@ FIXTURE_SETUP(handover)
 	int r;
 
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
-	if (!r && !self->dev.created)
-		SKIP(return, "does not rebind the device that -d names");
+	if (!r && !vdpa_may_rebind(&self->dev))
+		SKIP(return, "rebinds the device that -d names only with -r");
 	if (r)
 		SKIP(return, "%s", why);
 	self->pins = pins_in_system();
@@ -152,7 +151,7 @@ TEST_F(handover, persist_client_that_left_mappings)
 
 TEST_F(handover, persist_client_of_the_last_address_space)
 {
-	ASSERT_EQ(0, use_vhost(&self->dev, variant->parent.nas - 1, true,
+	ASSERT_EQ(0, use_vhost(&self->dev, self->dev.nas - 1, true,
 			       LEAVE_MAPPED));
 	ASSERT_VIRTIO_IO();
 }
@@ -169,11 +168,10 @@ TEST_F(handover, client_that_was_killed)
 
 TEST_F_TIMEOUT(handover, there_and_back_100_times, 600)
 {
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < ROUNDS; i++) {
-		ASSERT_EQ(0, use_vhost(&self->dev,
-				       i / 4 % variant->parent.nas, i & 1,
+	for (i = 0; i < vdpa_rounds(100); i++) {
+		ASSERT_EQ(0, use_vhost(&self->dev, i / 4 % self->dev.nas, i & 1,
 				       i & 2 ? LEAVE_MAPPED : LEAVE_CLEAN)) {
 			TH_LOG("in round %d", i);
 		}
@@ -183,5 +181,5 @@ TEST_F_TIMEOUT(handover, there_and_back_100_times, 600)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

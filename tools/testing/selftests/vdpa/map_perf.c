@@ -31,6 +31,7 @@
 #include "lib/dev.h"
 #include "lib/io.h"
 #include "lib/mem.h"
+#include "lib/supervise.h"
 
 #define PAGE	4096UL
 #define HUGE	(2UL << 20)
@@ -289,7 +290,7 @@ static int usage(const char *name)
 	return 2;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 	const struct parent *parent;
@@ -314,4 +315,9 @@ int main(int argc, char **argv)
 		r = measure(argv[1], parent, kind, atol(argv[i]) * MIB) ?: r;
 
 	return r ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	return vdpa_supervise(run, argc, argv);
 }

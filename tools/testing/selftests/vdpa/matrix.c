@@ -29,6 +29,7 @@
 #include "lib/io.h"
 #include "lib/klog.h"
 #include "lib/mem.h"
+#include "lib/supervise.h"
 #include "lib/vduse_daemon.h"
 #include "lib/virtio.h"
 
@@ -93,6 +94,10 @@ struct cell {
 	enum handover handover;
 	enum leave leave;
 	struct vdpa_dev dev;
+	unsigned int io_ms;	/* what the first owner's I/O took */
+	/* What the first owner works in, which this program keeps, and as it was */
+	struct client_page page;
+	struct client_page page_then;
 	char why[256];
 };
 
@@ -147,6 +152,7 @@ static int client_begin(struct cell *cell, struct vdpa_client *c)
 	if (TRY(cell, client_open(c, &cell->dev, 0)))
 		return -1;
 	c->iova = PAGE_IOVA;
+	client_borrow_page(c, &cell->page);
 	bulk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS |
 		    (cell->dev.use_va ? MAP_SHARED : MAP_PRIVATE), -1, 0);
 	if (bulk == MAP_FAILED)
@@ -156,6 +162,7 @@ static int client_begin(struct cell *cell, struct vdpa_client *c)
 	    TRY(cell, client_map_at(c, 0, BULK_IOVA, bulk, size)) ||
 	    TRY(cell, client_start(c)) ||
 	    TRY(cell, client_io(c, IO_TIMEOUT_MS));
+	cell->io_ms = c->io_ms;
 	munmap(bulk, size);
 
 	return r ? -1 : 0;
@@ -264,31 +271,59 @@ static int use_virtio(struct cell *c, enum leave leave)
 	return r;
 }
 
-/* Whether something is left of the first owner, as far as one can tell */
+/* Whether something is left of the first owner */
 
-static int check_left(struct cell *cell)
+/*
+ * The next client maps nothing, and tells its device of rings in the page that
+ * the first owner had: where it was mapped, and where it is by default.
+ */
+static int probe(struct cell *cell, uint64_t iova)
 {
 	struct vdpa_client c;
 	int r;
 
-	if (cell->dev.daemon &&
-	    vduse_daemon_reaches(cell->dev.daemon, 0, UINT64_MAX))
-		return fails(cell, "the daemon still reaches memory");
-
-	/* To try it on a platform IOMMU is a fault, and faults are errors here */
-	if (cell->dev.keeps && !cell->dev.daemon)
-		return 0;
-
-	r = TRY(cell, client_open(&c, &cell->dev, 0));
-	if (r)
-		return r;
-	c.iova = PAGE_IOVA;
-	if (!TRY(cell, client_start(&c)) &&
-	    client_io(&c, NO_IO_MS / 4) != -ETIMEDOUT)
-		fails(cell, "the next client's device has something mapped");
+	if (TRY(cell, client_open(&c, &cell->dev, 0)))
+		return -1;
+	c.iova = iova;
+	c.io_ms = cell->io_ms;
+	client_borrow_page(&c, &cell->page);
+	r = TRY(cell, client_start(&c)) || TRY(cell, client_no_io(&c));
 	client_close(&c);
 
-	return cell->why[0] ? -1 : 0;
+	return r ? -1 : 0;
+}
+
+/* What a platform IOMMU makes of probes */
+static int expect_iommu_faults(struct cell *c)
+{
+	char line[128] = "";
+
+	if (!c->dev.keeps || c->dev.daemon)
+		return 0;
+	if (!log_errors(line, sizeof(line)))
+		return fails(c, "no fault of the IOMMU");
+
+	return strstr(line, "DMAR") ? 0 : fails(c, strtok(line, "\n"));
+}
+
+static int check_left(struct cell *c)
+{
+	if (c->dev.daemon &&
+	    vduse_daemon_reaches(c->dev.daemon, 0, UINT64_MAX))
+		return fails(c, "the daemon still reaches memory");
+	if (probe(c, PAGE_IOVA) || probe(c, phys_addr(&c->page)) ||
+	    expect_iommu_faults(c))
+		return -1;
+	c->page_then = c->page;
+
+	return 0;
+}
+
+/* Has a device written there after its owner was gone? */
+static int check_unchanged(struct cell *c)
+{
+	return memcmp(&c->page, &c->page_then, sizeof(c->page)) ?
+	       fails(c, "the first owner's memory was written") : 0;
 }
 
 static int use_vhost_in_child(struct cell *c)
@@ -310,7 +345,10 @@ static int round_of(struct cell *c)
 {
 	switch (c->handover) {
 	case TO_VIRTIO:
-		return use_vhost(c, c->leave) || use_virtio(c, CLEAN);
+		if (use_vhost(c, c->leave))
+			return -1;
+		c->page_then = c->page;
+		return use_virtio(c, CLEAN) || check_unchanged(c);
 	case TO_VHOST:
 		return use_virtio(c, c->leave) || check_left(c) ||
 		       use_vhost(c, MAPPED);
@@ -400,21 +438,43 @@ static bool run_parent(const struct parent *p, unsigned int rounds)
 	return ok;
 }
 
-int main(int argc, char **argv)
+/* What the command line says */
+static struct {
+	const char *only;
+	const char *pci;
+	unsigned int rounds;
+} options = { .rounds = 2 };
+
+static int run(int argc, char **argv)
 {
-	const char *only = NULL, *pci = NULL;
-	unsigned int rounds = 2;
 	struct parent *p;
 	bool ok = true;
-	int opt;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (p = parents; p < parents + ARRAY_SIZE(parents); p++) {
+		if (options.only && !strstr(p->name, options.only))
+			continue;
+		if (!p->p.mgmtdev && !options.pci)
+			continue;
+		if (!p->p.mgmtdev)
+			p->p.mgmtdev = options.pci;
+		ok &= run_parent(p, options.rounds);
+	}
+
+	return ok ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	int opt, r;
 
 	while ((opt = getopt(argc, argv, "r:p:P:")) != -1) {
 		if (opt == 'r')
-			rounds = atoi(optarg);
+			options.rounds = atoi(optarg);
 		else if (opt == 'p')
-			only = optarg;
+			options.only = optarg;
 		else if (opt == 'P')
-			pci = optarg;
+			options.pci = optarg;
 		else
 			return 2;
 	}
@@ -422,17 +482,10 @@ int main(int argc, char **argv)
 		printf("SKIP: not root\n");
 		return 4;
 	}
-	signal(SIGPIPE, SIG_IGN);
 
-	for (p = parents; p < parents + ARRAY_SIZE(parents); p++) {
-		if (only && !strstr(p->name, only))
-			continue;
-		if (!p->p.mgmtdev && !pci)
-			continue;
-		if (!p->p.mgmtdev)
-			p->p.mgmtdev = pci;
-		ok &= run_parent(p, rounds);
-	}
+	r = vdpa_supervise(run, argc, argv);
+	if (options.pci)
+		vp_vdpa_give_back(options.pci);
 
-	return ok ? 0 : 1;
+	return r;
 }

@@ -966,5 +966,5 @@ TEST_F(mlx5, removal_leaves_no_control_command_without_an_answer)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

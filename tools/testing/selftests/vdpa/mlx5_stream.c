@@ -962,5 +962,5 @@ TEST_F_TIMEOUT(faults, lose_nothing, 600)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

@@ -138,5 +138,5 @@ TEST_F(parent_ops, virtio_vdpa_follows_where_there_is_a_default)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

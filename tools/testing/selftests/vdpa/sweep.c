@@ -337,5 +337,5 @@ TEST_F_TIMEOUT(sweep, removal, 900)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

@@ -489,5 +489,5 @@ TEST_F_TIMEOUT(vduse, failed_creation_leaves_nothing, 120)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

@@ -267,5 +267,5 @@ TEST_F_TIMEOUT(deaths, at_hand_over_to_vhost_vdpa, 240)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }

@@ -41,13 +41,26 @@ give()	# ADDRESS DRIVER: hand the device to this driver, or to any ("")
 	echo "$1" >$bus/drivers_probe
 }
 
+taken=''
+give_back()
+{
+	[ "$taken" ] || return 0
+	[ ! -e "/sys/bus/vdpa/devices/$VDPA_DEV" ] || vdpa dev del "$VDPA_DEV"
+	give "$taken" ''
+	taken=''
+}
+# What is interrupted ends with it
+trap give_back EXIT
+trap 'exit 130' HUP INT TERM
+
 result=0
 for address in "${pci[@]}"; do
 	[ -e "$bus/devices/$address/iommu_group" ] ||
 		skip "no IOMMU has $address"
-	give "$address" vp-vdpa
 	VDPA_DEV=vp-${address##*:}
 	export VDPA_DEV
+	taken=$address
+	give "$address" vp-vdpa
 	node=
 	if vdpa dev add name "$VDPA_DEV" mgmtdev "pci/$address"; then
 		path=/sys/bus/vdpa/devices/$VDPA_DEV
@@ -62,7 +75,6 @@ for address in "${pci[@]}"; do
 		echo "FAIL: $address makes no vDPA device"
 		result=1
 	fi
-	vdpa dev del "$VDPA_DEV"
-	give "$address" ''
+	give_back
 done
 exit $result

@@ -104,6 +104,8 @@ static int client_init(struct vdpa_client *c, const struct vdpa_dev *dev)
 	return 0;
 }
 
+static struct vdpa_client *clients;
+
 int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 		unsigned int asid)
 {
@@ -115,9 +117,13 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 		c->call[i] = -1;
 	}
 	c->asid = asid;
+	c->dev = dev;
 	c->fd = open(dev->path, O_RDWR | O_CLOEXEC);
 	if (c->fd < 0)
 		return -errno;
+
+	c->next = clients;
+	clients = c;
 
 	r = client_init(c, dev);
 	if (r)
@@ -128,8 +134,15 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 
 void client_close(struct vdpa_client *c)
 {
+	struct vdpa_client **link;
 	int i;
 
+	for (link = &clients; *link; link = &(*link)->next) {
+		if (*link != c)
+			continue;
+		*link = c->next;
+		break;
+	}
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
@@ -141,9 +154,27 @@ void client_close(struct vdpa_client *c)
 		c->kick[i] = -1;
 		c->call[i] = -1;
 	}
-	if (c->page)
+	if (c->page && !c->page_is_lent)
 		munmap(c->page, sizeof(*c->page));
 	c->page = NULL;
+}
+
+void clients_close(const struct vdpa_dev *dev)
+{
+	struct vdpa_client *c = clients, *next;
+
+	for (; c; c = next) {
+		next = c->next;
+		if (c->dev == dev)
+			client_close(c);
+	}
+}
+
+void client_borrow_page(struct vdpa_client *c, struct client_page *page)
+{
+	munmap(c->page, sizeof(*c->page));
+	c->page = page;
+	c->page_is_lent = true;
 }
 
 int client_ack(struct vdpa_client *c, uint64_t features)
@@ -271,6 +302,7 @@ int client_start(struct vdpa_client *c)
 		memset(c->base, 0, sizeof(c->base));
 	}
 	c->keep_rings = false;
+	c->refusals = vdpa_refusals(c->dev);
 
 	r = client_status(c, found);
 	if (!r)

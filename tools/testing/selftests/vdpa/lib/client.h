@@ -50,16 +50,21 @@ struct client_page {
 
 struct vdpa_client {
 	int fd;
+	struct vdpa_client *next;	/* that this process has open */
+	const struct vdpa_dev *dev;
 	uint32_t device_id;
 	uint64_t features;	/* backend features that the device offers */
 	unsigned int asid;	/* of the group of virtqueue 0 */
 	unsigned int nvqs;
 	uint64_t iova;		/* where the device finds the page */
 	struct client_page *page;
+	bool page_is_lent;	/* it is there after client_close() */
 	int kick[CLIENT_RINGS];
 	int call[CLIENT_RINGS];
 	uint8_t mac[6];
 	uint8_t seed;		/* makes each request different */
+	long refusals;		/* when it was started; -1 if nobody counts them */
+	unsigned int io_ms;	/* that the slowest I/O took; 0: there was none */
 	uint16_t base[CLIENT_RINGS];
 	bool keep_rings;	/* the next client_start() goes on at the bases */
 };
@@ -68,6 +73,10 @@ struct vdpa_client {
 int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 		unsigned int asid);
 void client_close(struct vdpa_client *c);
+/* All that this process has open of the device */
+void clients_close(const struct vdpa_dev *dev);
+/* Instead of the page that client_open() has made, use another one's */
+void client_borrow_page(struct vdpa_client *c, struct client_page *page);
 int client_ack(struct vdpa_client *c, uint64_t features);
 
 int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,

@@ -10,22 +10,62 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "dev.h"
+#include "mem.h"
 #include "netlink.h"
+#include "supervise.h"
 #include "util.h"
+#include "vduse_daemon.h"
 
+/* What tests call their devices begins with that */
 #define DEV_NAME	"vdpa_selftest"
 
 struct vdpa_given vdpa_given;
+
+static void usage(const char *program)
+{
+	fprintf(stderr,
+		"Usage: %s [-l] [-t PATTERN] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
+		"  -l  list the tests by name\n"
+		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
+		"  -q  quick: do less often what is only done again and again\n"
+		"  -d  test this device instead of those that the test creates\n"
+		"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
+		"  -k  its reset has never dropped mappings (platform IOMMU)\n"
+		"  -b  do not reset it with requests in flight\n"
+		"  -r  it may be bound to virtio-vdpa and back (handover)\n",
+		program);
+	exit(1);
+}
+
+/* The name on the bus stays the same when the device is bound anew */
+static void find_given(const char *program, const char *path)
+{
+	char pattern[256], found[256], *name, *end;
+
+	name = strrchr(path, '/');
+	snprintf(pattern, sizeof(pattern), "/sys/bus/vdpa/devices/*/%s",
+		 name ? name + 1 : path);
+	if (find_one(pattern, found, sizeof(found))) {
+		fprintf(stderr, "%s: no such device: %s\n", program, path);
+		exit(1);
+	}
+	end = strrchr(found, '/');
+	*end = '\0';
+	snprintf(vdpa_given.name, sizeof(vdpa_given.name), "%.63s",
+		 strrchr(found, '/') + 1);
+}
 
 int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:nkb")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nkbrqlt:")) != -1) {
 		switch (opt) {
 		case 'd':
-			vdpa_given.path = optarg;
+			find_given(argv[0], optarg);
+			pins_ignore_others();
 			break;
 		case 'n':
 			vdpa_given.no_loop = true;
@@ -36,20 +76,30 @@ int vdpa_parse_args(int argc, char **argv)
 		case 'b':
 			vdpa_given.no_burst = true;
 			break;
+		case 'r':
+			vdpa_given.may_rebind = true;
+			break;
+		case 'q':
+			vdpa_given.quick = true;
+			break;
+		case 'l':
+			vdpa_given.list = true;
+			break;
+		case 't':
+			vdpa_given.pattern = optarg;
+			break;
 		default:
-			fprintf(stderr,
-				"Usage: %s [-d /dev/vhost-vdpa-N [-n] [-k] [-b]]\n"
-				"  -d  test this device instead of those that the test creates\n"
-				"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
-				"  -k  its reset has never dropped mappings (platform IOMMU)\n"
-				"  -b  do not reset it with requests in flight\n",
-				argv[0]);
-			exit(1);
+			usage(argv[0]);
 		}
 	}
 
 	argv[1] = NULL;
 	return 1;
+}
+
+unsigned int vdpa_rounds(unsigned int rounds)
+{
+	return vdpa_given.quick ? (rounds + 19) / 20 : rounds;
 }
 
 static int vdpa_dev_add(const char *name, const struct vdpa_parent *parent)
@@ -78,7 +128,27 @@ int vdpa_dev_del(const struct vdpa_dev *dev)
 	return r;
 }
 
-int vdpa_bind(const struct vdpa_dev *dev, const char *driver)
+static int vdpa_dev_find_path(struct vdpa_dev *dev)
+{
+	char pattern[256], found[256];
+	int r;
+
+	snprintf(pattern, sizeof(pattern),
+		 "/sys/bus/vdpa/devices/%s/vhost-vdpa-*", dev->name);
+	r = find_one(pattern, found, sizeof(found));
+	if (!r)
+		snprintf(dev->path, sizeof(dev->path), "/dev/%s",
+			 strrchr(found, '/') + 1);
+
+	return r;
+}
+
+bool vdpa_may_rebind(const struct vdpa_dev *dev)
+{
+	return dev->created || vdpa_given.may_rebind;
+}
+
+int vdpa_bind(struct vdpa_dev *dev, const char *driver)
 {
 	char path[256], to[256];
 	ssize_t n;
@@ -99,38 +169,22 @@ int vdpa_bind(const struct vdpa_dev *dev, const char *driver)
 	}
 
 	snprintf(path, sizeof(path), "/sys/bus/vdpa/drivers/%s/bind", driver);
+	r = write_file(path, dev->name);
 
-	return write_file(path, dev->name);
+	/* It may be another one than before */
+	return r ?: !strcmp(driver, "vhost_vdpa") ? vdpa_dev_find_path(dev) : 0;
 }
 
-static int vdpa_dev_find_path(struct vdpa_dev *dev)
-{
-	char pattern[256], found[256];
-	int r;
-
-	snprintf(pattern, sizeof(pattern),
-		 "/sys/bus/vdpa/devices/%s/vhost-vdpa-*", dev->name);
-	r = find_one(pattern, found, sizeof(found));
-	if (!r)
-		snprintf(dev->path, sizeof(dev->path), "/dev/%s",
-			 strrchr(found, '/') + 1);
-
-	return r;
-}
-
-/* Whose is the vDPA device that this character device stands for? */
+/* Whose is it? */
 static bool vdpa_dev_is_vduse(const struct vdpa_dev *dev)
 {
-	char pattern[256], found[256], *path;
+	char path[256], *target;
 	bool vduse;
 
-	snprintf(pattern, sizeof(pattern), "/sys/bus/vdpa/devices/*/%s",
-		 strrchr(dev->path, '/') + 1);
-	if (find_one(pattern, found, sizeof(found)))
-		return false;
-	path = realpath(found, NULL);
-	vduse = path && strstr(path, "/vduse/");
-	free(path);
+	snprintf(path, sizeof(path), "/sys/bus/vdpa/devices/%s", dev->name);
+	target = realpath(path, NULL);
+	vduse = target && strstr(target, "/vduse/");
+	free(target);
 
 	return vduse;
 }
@@ -142,7 +196,10 @@ static int vdpa_dev_get_given(struct vdpa_dev *dev,
 	uint32_t id = 0;
 	int fd;
 
-	snprintf(dev->path, sizeof(dev->path), "%s", vdpa_given.path);
+	if (vdpa_given.may_rebind && vdpa_bind(dev, "vhost_vdpa"))
+		return -ENODEV;
+	if (vdpa_dev_find_path(dev))
+		return -ENODEV;
 	fd = open(dev->path, O_RDWR);
 	if (fd < 0)
 		return -errno;
@@ -188,18 +245,35 @@ static void vdpa_dev_init(struct vdpa_dev *dev, const char *name,
 	dev->keeps = parent->ops->keeps;
 }
 
+/* What a test that did not come to its end has left */
+static void delete_all(void)
+{
+	struct vdpa_dev dev = {};
+	char found[256];
+
+	while (!find_one("/sys/bus/vdpa/devices/" DEV_NAME "*", found,
+			 sizeof(found))) {
+		snprintf(dev.name, sizeof(dev.name), "%.63s",
+			 strrchr(found, '/') + 1);
+		if (vdpa_dev_del(&dev))
+			break;
+	}
+	vduse_daemon_cleanup(DEV_NAME);
+}
+
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		 const char **why)
 {
 	int r;
 
 	*why = "not the kind of device that -d names";
-	vdpa_dev_init(dev, vdpa_given.path ? "" : DEV_NAME, parent);
-	if (vdpa_given.path)
+	vdpa_dev_init(dev, vdpa_given.name[0] ? vdpa_given.name : DEV_NAME,
+		      parent);
+	end_with_parent();
+	if (vdpa_given.name[0])
 		return vdpa_dev_get_given(dev, parent);
 
-	if (access("/sys/bus/vdpa/devices/" DEV_NAME, F_OK) == 0)
-		vdpa_dev_del(dev);
+	delete_all();
 
 	r = vdpa_load_parent(parent, why);
 	if (r)
@@ -233,7 +307,7 @@ int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent)
 	int r;
 
 	vdpa_dev_init(dev, DEV_NAME "-2", parent);
-	r = vdpa_given.path ? -ENODEV : vdpa_dev_add(dev->name, parent);
+	r = vdpa_given.name[0] ? -ENODEV : vdpa_dev_add(dev->name, parent);
 	if (r)
 		return r;
 
@@ -249,6 +323,8 @@ int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent)
 
 void vdpa_dev_put(struct vdpa_dev *dev)
 {
+	/* A process would wait for itself */
+	clients_close(dev);
 	if (dev->created)
 		vdpa_dev_del(dev);
 	dev->created = false;
@@ -278,4 +354,20 @@ long vdpa_violations(const struct vdpa_dev *dev)
 const char *vdpa_violation(const struct vdpa_dev *dev)
 {
 	return dev->parent->ops->violation ? dev->parent->ops->violation() : "";
+}
+
+long vdpa_refusals(const struct vdpa_dev *dev)
+{
+	return dev->parent->ops->refusals ? dev->parent->ops->refusals(dev) : -1;
+}
+
+void vdpa_dev_cleanup(void)
+{
+	struct vdpa_dev dev = {};
+
+	delete_all();
+	if (vdpa_given.name[0] && vdpa_given.may_rebind) {
+		snprintf(dev.name, sizeof(dev.name), "%s", vdpa_given.name);
+		vdpa_bind(&dev, "vhost_vdpa");
+	}
 }

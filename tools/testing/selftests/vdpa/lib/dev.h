@@ -25,20 +25,22 @@ struct vdpa_dev {
 
 /* What the command line says about the device under test */
 struct vdpa_given {
-	const char *path;
+	char name[64];		/* of a device on the vdpa bus; "" if none */
 	bool no_loop;
 	bool keeps;
 	bool no_burst;
+	bool may_rebind;
+	bool quick;
+	const char *pattern;	/* of the names of the tests to run */
+	bool list;		/* do not run them, but say their names */
 };
 
 extern struct vdpa_given vdpa_given;
 
-/*
- * -d DEV: test this device. -n: it does not loop frames, sending must do.
- * -k: its reset has never dropped mappings. -b: client_burst() does nothing,
- * and the process of client_fork() waits after its first request.
- */
+/* Fill it in, and leave a command line without arguments; returns their number */
 int vdpa_parse_args(int argc, char **argv);
+/* How often to do what may be done less often with -q */
+unsigned int vdpa_rounds(unsigned int rounds);
 
 /*
  * Give the test its device, bound to vhost-vdpa. -ENODEV: the device that the
@@ -55,7 +57,11 @@ void vdpa_dev_put(struct vdpa_dev *dev);
 int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent);
 /* Blocks while it is open */
 int vdpa_dev_del(const struct vdpa_dev *dev);
-int vdpa_bind(const struct vdpa_dev *dev, const char *driver);
+/* May be bound to another driver and back: it is the test's, or -r says so */
+bool vdpa_may_rebind(const struct vdpa_dev *dev);
+int vdpa_bind(struct vdpa_dev *dev, const char *driver);
+/* After all tests, also those that did not come to their end */
+void vdpa_dev_cleanup(void);
 
 /*
  * Whether the parent, if it can, looks out for pages that it has mapped and that
@@ -66,6 +72,8 @@ void vdpa_check_pins(const struct vdpa_dev *dev, bool on);
 long vdpa_violations(const struct vdpa_dev *dev);
 /* ... and the last of it */
 const char *vdpa_violation(const struct vdpa_dev *dev);
+/* How often the device was refused memory, ever; -1 where nobody counts */
+long vdpa_refusals(const struct vdpa_dev *dev);
 
 /* Memory of a kind that the device can have mapped; NULL if there is none */
 void *vdpa_dev_alloc(const struct vdpa_dev *dev, size_t size);

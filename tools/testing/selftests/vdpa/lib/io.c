@@ -16,27 +16,25 @@
 #include "client.h"
 #include "dev.h"
 #include "io.h"
+#include "supervise.h"
 #include "util.h"
 
 #define SECTOR_SIZE	512
 
-struct part {
-	void *addr;		/* in the page */
-	uint32_t len;
-	bool in;		/* the device writes it */
-};
+uint64_t client_iova(const struct vdpa_client *c, const void *addr)
+{
+	return c->iova + ((const uint8_t *)addr - (const uint8_t *)c->page);
+}
 
-static void client_post(struct vdpa_client *c, unsigned int ring,
-			unsigned int first, const struct part *parts,
-			unsigned int n)
+void client_post(struct vdpa_client *c, unsigned int ring, unsigned int first,
+		 const struct client_part *parts, unsigned int n)
 {
 	struct vring_desc *desc = c->page->ring[ring].desc;
 	uint16_t *avail_idx = &c->page->ring[ring].avail.idx;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		desc[first + i].addr = c->iova +
-			((uint8_t *)parts[i].addr - (uint8_t *)c->page);
+		desc[first + i].addr = parts[i].iova;
 		desc[first + i].len = parts[i].len;
 		desc[first + i].flags = (parts[i].in ? VRING_DESC_F_WRITE : 0) |
 			(i + 1 < n ? VRING_DESC_F_NEXT : 0);
@@ -113,14 +111,18 @@ void client_fill_frame(struct vdpa_client *c, uint8_t *frame, size_t len)
 
 void client_post_buffer(struct vdpa_client *c, unsigned int slot)
 {
-	struct part in = { c->page->in, sizeof(c->page->in), true };
+	struct client_part in = {
+		client_iova(c, c->page->in), sizeof(c->page->in), true
+	};
 
 	client_post(c, 0, slot, &in, 1);
 }
 
 void client_post_frame(struct vdpa_client *c, unsigned int slot)
 {
-	struct part out = { c->page->out, sizeof(c->page->out), false };
+	struct client_part out = {
+		client_iova(c, c->page->out), sizeof(c->page->out), false
+	};
 
 	client_post(c, 1, slot, &out, 1);
 }
@@ -131,15 +133,7 @@ static int client_io_net(struct vdpa_client *c, int timeout_ms)
 	const size_t len = sizeof(c->page->out) - hdr;
 	int r;
 
-	memset(c->page->out, 0, hdr);
-	memset(c->page->in, 0, sizeof(c->page->in));
-	client_fill_frame(c, c->page->out + hdr, len);
-	client_post_buffer(c, 0);
-	client_post_frame(c, 0);
-
-	r = client_kick(c, 1);
-	if (!r)
-		r = client_wait(c, 1, timeout_ms);
+	r = client_wait(c, 1, timeout_ms);
 	if (r || vdpa_given.no_loop)
 		return r;
 	r = client_wait(c, 0, timeout_ms);
@@ -150,54 +144,118 @@ static int client_io_net(struct vdpa_client *c, int timeout_ms)
 	       -EBADMSG : 0;
 }
 
-static int client_io_blk_one(struct vdpa_client *c, uint32_t type,
-			     uint8_t *data, int timeout_ms)
+static void client_post_blk(struct vdpa_client *c, uint32_t type, uint8_t *data)
 {
 	struct virtio_blk_outhdr *hdr = (void *)c->page->ctrl;
 	uint8_t *status = c->page->ctrl + sizeof(*hdr);
-	struct part parts[] = {
-		{ hdr, sizeof(*hdr), false },
-		{ data, SECTOR_SIZE, type == VIRTIO_BLK_T_IN },
-		{ status, 1, true },
+	struct client_part parts[] = {
+		{ client_iova(c, hdr), sizeof(*hdr), false },
+		{ client_iova(c, data), SECTOR_SIZE, type == VIRTIO_BLK_T_IN },
+		{ client_iova(c, status), 1, true },
 	};
-	int r;
 
 	memset(hdr, 0, sizeof(*hdr));
 	hdr->type = htole32(type);
 	*status = 0xff;
 	client_post(c, 0, 0, parts, 3);
+}
 
-	r = client_kick(c, 0);
-	if (!r)
-		r = client_wait(c, 0, timeout_ms);
+static int client_wait_blk(struct vdpa_client *c, int timeout_ms)
+{
+	uint8_t *status = c->page->ctrl + sizeof(struct virtio_blk_outhdr);
 
-	return r ?: *status == VIRTIO_BLK_S_OK ? 0 : -EBADMSG;
+	return client_wait(c, 0, timeout_ms) ?:
+	       *status == VIRTIO_BLK_S_OK ? 0 : -EBADMSG;
 }
 
 static int client_io_blk(struct vdpa_client *c, int timeout_ms)
 {
-	int r;
+	int r = client_wait_blk(c, timeout_ms);
 
-	c->seed++;
-	memset(c->page->out, c->seed, SECTOR_SIZE);
-	memset(c->page->in, ~c->seed, SECTOR_SIZE);
-
-	r = client_io_blk_one(c, VIRTIO_BLK_T_OUT, c->page->out, timeout_ms);
+	if (r)
+		return r;
+	client_post_blk(c, VIRTIO_BLK_T_IN, c->page->in);
+	r = client_kick(c, 0);
 	if (!r)
-		r = client_io_blk_one(c, VIRTIO_BLK_T_IN, c->page->in,
-				      timeout_ms);
+		r = client_wait_blk(c, timeout_ms);
 	if (r)
 		return r;
 
 	return memcmp(c->page->out, c->page->in, SECTOR_SIZE) ? -EBADMSG : 0;
 }
 
+/* What client_io() begins with. Returns the ring to kick */
+static unsigned int client_io_post(struct vdpa_client *c)
+{
+	const size_t hdr = sizeof(struct virtio_net_hdr_v1);
+	struct client_page *p = c->page;
+
+	if (c->device_id == VIRTIO_ID_NET) {
+		memset(p->out, 0, hdr);
+		memset(p->in, 0, sizeof(p->in));
+		client_fill_frame(c, p->out + hdr, sizeof(p->out) - hdr);
+		client_post_buffer(c, 0);
+		client_post_frame(c, 0);
+		return 1;
+	}
+
+	c->seed++;
+	memset(p->out, c->seed, SECTOR_SIZE);
+	memset(p->in, ~c->seed, SECTOR_SIZE);
+	client_post_blk(c, VIRTIO_BLK_T_OUT, p->out);
+	return 0;
+}
+
 int client_io(struct vdpa_client *c, int timeout_ms)
 {
-	if (c->device_id == VIRTIO_ID_NET)
-		return client_io_net(c, timeout_ms);
+	uint64_t start = now_ms();
+	unsigned int ms;
+	int r;
 
-	return client_io_blk(c, timeout_ms);
+	r = client_kick(c, client_io_post(c));
+	if (!r)
+		r = c->device_id == VIRTIO_ID_NET ?
+		    client_io_net(c, timeout_ms) : client_io_blk(c, timeout_ms);
+	ms = now_ms() - start + 1;
+	if (!r && ms > c->io_ms)
+		c->io_ms = ms;
+
+	return r;
+}
+
+unsigned int client_window(const struct vdpa_client *c)
+{
+	unsigned int ms = 10 * c->io_ms;
+
+	return !ms ? NO_IO_MS : ms < NO_IO_MS / 5 ? NO_IO_MS / 5 : ms;
+}
+
+bool client_refused(struct vdpa_client *c)
+{
+	return c->refusals >= 0 && vdpa_refusals(c->dev) > c->refusals;
+}
+
+int client_no_io(struct vdpa_client *c)
+{
+	struct client_page before;
+	unsigned int ring = client_io_post(c);
+	/* What is refused is counted, late as it may be */
+	bool counted = c->refusals >= 0 && client_is_running(c);
+	uint64_t end = now_ms() + (counted ? IO_TIMEOUT_MS : client_window(c));
+	int r;
+
+	before = *c->page;
+	r = client_kick(c, ring);
+	if (r)
+		return r;
+	while (now_ms() < end && !client_refused(c) &&
+	       !memcmp(&before, c->page, sizeof(before)))
+		usleep(200);
+
+	if (memcmp(&before, c->page, sizeof(before)))
+		return -EBADMSG;
+
+	return counted && !client_refused(c) ? -ENODATA : 0;
 }
 
 static void client_work(const struct vdpa_dev *dev, unsigned int asid, int ready)
@@ -226,6 +284,7 @@ pid_t client_fork(const struct vdpa_dev *dev, unsigned int asid)
 		return -errno;
 	pid = fork();
 	if (!pid) {
+		end_with_parent();
 		client_work(dev, asid, p[1]);
 		_exit(1);
 	}
@@ -242,10 +301,10 @@ pid_t client_fork(const struct vdpa_dev *dev, unsigned int asid)
 int client_burst(struct vdpa_client *c)
 {
 	struct virtio_blk_outhdr *hdr = (void *)c->page->ctrl;
-	struct part parts[] = {
-		{ hdr, sizeof(*hdr), false },
-		{ c->page->in, CLIENT_BUF_SIZE - SECTOR_SIZE, true },
-		{ c->page->ctrl + sizeof(*hdr), 1, true },
+	struct client_part parts[] = {
+		{ client_iova(c, hdr), sizeof(*hdr), false },
+		{ client_iova(c, c->page->in), CLIENT_BUF_SIZE - SECTOR_SIZE, true },
+		{ client_iova(c, c->page->ctrl + sizeof(*hdr)), 1, true },
 	};
 	unsigned int i;
 
@@ -271,9 +330,9 @@ int client_ctrl(struct vdpa_client *c, int timeout_ms)
 	struct virtio_net_ctrl_hdr *hdr = (void *)c->page->ctrl;
 	uint8_t *mac = c->page->ctrl + sizeof(*hdr);
 	uint8_t *ack = mac + sizeof(c->mac);
-	struct part parts[] = {
-		{ hdr, sizeof(*hdr) + sizeof(c->mac), false },
-		{ ack, sizeof(*ack), true },
+	struct client_part parts[] = {
+		{ client_iova(c, hdr), sizeof(*hdr) + sizeof(c->mac), false },
+		{ client_iova(c, ack), sizeof(*ack), true },
 	};
 	int r;
 

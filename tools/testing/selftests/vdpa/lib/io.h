@@ -3,6 +3,7 @@
 #ifndef SELFTEST_VDPA_IO_H
 #define SELFTEST_VDPA_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -10,8 +11,9 @@
 struct vdpa_client;
 struct vdpa_dev;
 
-/* How long a device may take, and how long one that must not react is watched */
+/* How long a device may take */
 #define IO_TIMEOUT_MS	5000
+/* How long one that must not react is watched, if no I/O has been timed yet */
 #define NO_IO_MS	100
 
 /*
@@ -20,6 +22,16 @@ struct vdpa_dev;
  * not what was sent.
  */
 int client_io(struct vdpa_client *c, int timeout_ms);
+/*
+ * Ask for the same where the device must not reach what it takes. -EBADMSG: it
+ * changed something in the page; -ENODATA: its parent counts what is refused,
+ * and there was nothing.
+ */
+int client_no_io(struct vdpa_client *c);
+/* How long to watch a device that must not react: by the slowest I/O so far */
+unsigned int client_window(const struct vdpa_client *c);
+/* Has the device been refused something since client_start(), if that is known? */
+bool client_refused(struct vdpa_client *c);
 /* Fill the rings and do not wait */
 int client_burst(struct vdpa_client *c);
 /*
@@ -27,6 +39,18 @@ int client_burst(struct vdpa_client *c);
  * Returns its number once it works.
  */
 pid_t client_fork(const struct vdpa_dev *dev, unsigned int asid);
+/* A part of a request, which follows the one before it */
+struct client_part {
+	uint64_t iova;
+	uint32_t len;
+	bool in;		/* the device writes it */
+};
+
+/* Where the device finds what is at @addr in the page */
+uint64_t client_iova(const struct vdpa_client *c, const void *addr);
+/* Make a request available that takes descriptors from @first on */
+void client_post(struct vdpa_client *c, unsigned int ring, unsigned int first,
+		 const struct client_part *parts, unsigned int n);
 /* Parts of the above: a buffer, a frame; until all of a ring is used */
 void client_post_buffer(struct vdpa_client *c, unsigned int slot);
 void client_post_frame(struct vdpa_client *c, unsigned int slot);

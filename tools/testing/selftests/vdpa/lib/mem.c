@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,9 +17,20 @@ long pins_ever(void)
 	return read_key("/proc/vmstat", "nr_foll_pin_acquired ");
 }
 
+static bool ignore_others;
+
+void pins_ignore_others(void)
+{
+	ignore_others = true;
+}
+
 long pins_in_system(void)
 {
-	long n = pins_ever();
+	long n;
+
+	if (ignore_others)
+		return pins_of_process();
+	n = pins_ever();
 
 	return n < 0 ? n : n - read_key("/proc/vmstat", "nr_foll_pin_released ");
 }

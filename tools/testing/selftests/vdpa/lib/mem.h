@@ -9,6 +9,11 @@
 /* Pages that are pinned in the whole system, and by the caller's memory */
 long pins_in_system(void);
 long pins_of_process(void);
+/*
+ * A system that does other things than to test pins for them, too: have the
+ * first of the above be the second
+ */
+void pins_ignore_others(void);
 /* Pages that were pinned since boot, unpinned since or not */
 long pins_ever(void);
 

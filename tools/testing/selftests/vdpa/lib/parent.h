@@ -31,6 +31,8 @@ struct vdpa_parent_ops {
 	const char *(*violation)(void);
 	/* What of it can be made to fail, up to one without a name (optional) */
 	const struct fault_source *faults;
+	/* How often a device was refused memory that it asked for (optional) */
+	long (*refusals)(const struct vdpa_dev *dev);
 
 	bool stands_for_given;	/* its tests are those of a device that -d names */
 	bool set_mac;		/* a network device is given its address */
@@ -84,6 +86,9 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 #define VP_VDPA_BLK(_address)						\
 	{ .ops = &vp_vdpa_ops, .mgmtdev = (_address), .batch = true,	\
 	  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
+
+/* Have it back with the driver that the system prefers */
+void vp_vdpa_give_back(const char *address);
 
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
 int vdpa_unload_parent(const struct vdpa_parent *parent);

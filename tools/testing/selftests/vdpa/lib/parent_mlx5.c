@@ -60,6 +60,11 @@ static long mlx5_violations(void)
 	return n < 0 ? 0 : n;
 }
 
+static long mlx5_refusals(const struct vdpa_dev *dev)
+{
+	return mlx5_mock_get("faults");
+}
+
 const struct vdpa_parent_ops mlx5_ops = {
 	.load = mlx5_load,
 	.unload = mlx5_unload,
@@ -67,5 +72,6 @@ const struct vdpa_parent_ops mlx5_ops = {
 	.check_pins = mlx5_check_pins,
 	.violations = mlx5_violations,
 	.violation = mlx5_mock_violation,
+	.refusals = mlx5_refusals,
 	.set_mac = true,
 };

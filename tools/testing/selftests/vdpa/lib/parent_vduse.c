@@ -62,11 +62,17 @@ static void vduse_stop(struct vdpa_dev *dev)
 	dev->daemon = NULL;
 }
 
+static long vduse_refusals(const struct vdpa_dev *dev)
+{
+	return dev->daemon ? vduse_daemon_refusals(dev->daemon) : -1;
+}
+
 const struct vdpa_parent_ops vduse_ops = {
 	.load = vduse_load,
 	.unload = vduse_unload,
 	.start = vduse_start,
 	.stop = vduse_stop,
+	.refusals = vduse_refusals,
 	.use_va = true,
 	.keeps = true,
 };

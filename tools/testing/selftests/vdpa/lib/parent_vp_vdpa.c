@@ -48,6 +48,17 @@ static int vp_vdpa_load(const struct vdpa_parent *parent, const char **why)
 	return 0;
 }
 
+void vp_vdpa_give_back(const char *address)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), PCI "devices/%s/driver/unbind", address);
+	write_file(path, address);
+	snprintf(path, sizeof(path), PCI "devices/%s/driver_override", address);
+	write_file(path, "\n");
+	write_file(PCI "drivers_probe", address);
+}
+
 static int vp_vdpa_unload(void)
 {
 	static char *const modprobe[] = { "modprobe", "-r", "vp_vdpa", NULL };

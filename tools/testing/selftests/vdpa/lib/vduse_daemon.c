@@ -50,6 +50,7 @@ struct vduse_shared {
 	/* Messages until it dies, with this one; 0: it does not */
 	unsigned int die_in;
 	enum vduse_death death;
+	unsigned int refusals;
 	/* A question is there while the two differ */
 	unsigned int asked;
 	unsigned int answered;
@@ -66,6 +67,7 @@ struct range {
 	uint64_t start;
 	uint64_t last;
 	void *addr;
+	uint8_t perm;		/* VDUSE_ACCESS_... */
 };
 
 /* The state of the process that serves the device */
@@ -116,6 +118,7 @@ static struct range *server_map(struct server *s, uint64_t iova)
 		return NULL;
 	r->start = entry.start;
 	r->last = entry.last;
+	r->perm = entry.perm;
 	r->addr = mmap(NULL, entry.last - entry.start + 1,
 		       perm_to_prot(entry.perm), MAP_SHARED, fd, entry.offset);
 	close(fd);
@@ -128,7 +131,8 @@ static struct range *server_map(struct server *s, uint64_t iova)
 	return r;
 }
 
-static void *server_addr(struct server *s, uint64_t iova, uint64_t len)
+/* The range that @iova is in, if it may be used like that */
+static struct range *server_range(struct server *s, uint64_t iova, uint8_t perm)
 {
 	struct range *r;
 
@@ -137,10 +141,43 @@ static void *server_addr(struct server *s, uint64_t iova, uint64_t len)
 			break;
 	if (r == s->ranges + MAX_RANGES)
 		r = server_map(s, iova);
-	if (!r || len - 1 > r->last - iova)
-		return NULL;
+	if (r && (r->perm & perm) == perm)
+		return r;
+	s->shared->refusals++;
 
-	return r->addr + (iova - r->start);
+	return NULL;
+}
+
+/* For a ring, which has to be in one range */
+static void *server_addr(struct server *s, uint64_t iova, uint64_t len,
+			 uint8_t perm)
+{
+	struct range *r = server_range(s, iova, perm);
+
+	return r && len - 1 <= r->last - iova ? r->addr + (iova - r->start) : NULL;
+}
+
+/* To or, @write, from a buffer of its own. False: not all of it is in reach */
+static bool server_copy(struct server *s, uint64_t iova, void *buf, uint64_t len,
+			bool write)
+{
+	uint8_t perm = write ? VDUSE_ACCESS_WO : VDUSE_ACCESS_RO;
+	struct range *r;
+	uint64_t n;
+
+	for (; len; len -= n, iova += n, buf += n) {
+		r = server_range(s, iova, perm);
+		if (!r)
+			return false;
+		n = r->last - iova + 1;
+		n = n < len ? n : len;
+		if (write)
+			memcpy(r->addr + (iova - r->start), buf, n);
+		else
+			memcpy(buf, r->addr + (iova - r->start), n);
+	}
+
+	return true;
 }
 
 static bool server_reaches(struct server *s, uint64_t start, uint64_t last)
@@ -209,19 +246,21 @@ static void server_answer(struct server *s)
 
 /* The disk */
 
-static uint8_t disk_data(struct server *s, bool write, uint64_t *pos,
-			 void *buf, uint32_t len)
+static uint8_t disk_data(struct server *s, uint64_t *pos,
+			 const struct vring_desc *desc, bool *reached)
 {
-	if (*pos > DISK_SIZE || len > DISK_SIZE - *pos)
+	uint64_t at = *pos;
+
+	if (at > DISK_SIZE || desc->len > DISK_SIZE - at)
 		return VIRTIO_BLK_S_IOERR;
-	if (write)
-		memcpy(s->shared->disk + *pos, buf, len);
-	else
-		memcpy(buf, s->shared->disk + *pos, len);
-	*pos += len;
+	*reached &= server_copy(s, desc->addr, s->shared->disk + at, desc->len,
+				desc->flags & VRING_DESC_F_WRITE);
+	*pos += desc->len;
 
 	return VIRTIO_BLK_S_OK;
 }
+
+static const uint8_t no_id[VIRTIO_BLK_ID_BYTES];
 
 /* One request, of which all has to be in reach. False: it is not */
 static bool server_request(struct server *s, struct vring_desc *table,
@@ -230,37 +269,34 @@ static bool server_request(struct server *s, struct vring_desc *table,
 	struct virtio_blk_outhdr hdr = {};
 	struct vring_desc *desc = &table[head];
 	uint8_t status = VIRTIO_BLK_S_OK;
-	unsigned int n;
+	bool reached = true;
 	uint64_t pos = 0;
-	bool in;
-	void *buf;
+	unsigned int n;
 
 	*written = 0;
-	for (n = 0; n < s->vq.num; n++, desc = &table[desc->next % s->vq.num]) {
-		buf = server_addr(s, desc->addr, desc->len);
-		if (!buf)
-			return false;
-		in = desc->flags & VRING_DESC_F_WRITE;
+	for (n = 0; n < s->vq.num && reached;
+	     n++, desc = &table[desc->next % s->vq.num]) {
 		if (!n) {
-			memcpy(&hdr, buf, sizeof(hdr));
+			reached = server_copy(s, desc->addr, &hdr, sizeof(hdr),
+					      false);
 			pos = hdr.sector * SECTOR_SIZE;
 		} else if (!(desc->flags & VRING_DESC_F_NEXT)) {
-			*(uint8_t *)buf = status;
+			reached = server_copy(s, desc->addr, &status, 1, true);
 		} else if (hdr.type == VIRTIO_BLK_T_GET_ID) {
-			memset(buf, 0, desc->len);
+			reached = server_copy(s, desc->addr, (void *)no_id,
+					      sizeof(no_id), true);
 		} else if (hdr.type <= VIRTIO_BLK_T_OUT) {
-			status = disk_data(s, hdr.type == VIRTIO_BLK_T_OUT,
-					   &pos, buf, desc->len);
+			status = disk_data(s, &pos, desc, &reached);
 		} else if (hdr.type != VIRTIO_BLK_T_FLUSH) {
 			status = VIRTIO_BLK_S_UNSUPP;
 		}
-		if (in)
+		if (desc->flags & VRING_DESC_F_WRITE)
 			*written += desc->len;
 		if (!(desc->flags & VRING_DESC_F_NEXT))
 			break;
 	}
 
-	return true;
+	return reached;
 }
 
 static void server_process(struct server *s)
@@ -273,9 +309,12 @@ static void server_process(struct server *s)
 
 	if (!s->running)
 		return;
-	desc = server_addr(s, s->vq.desc_addr, sizeof(*desc) * s->vq.num);
-	avail = server_addr(s, s->vq.driver_addr, 4 + 2 * s->vq.num);
-	used = server_addr(s, s->vq.device_addr, 4 + 8 * s->vq.num);
+	desc = server_addr(s, s->vq.desc_addr, sizeof(*desc) * s->vq.num,
+			   VDUSE_ACCESS_RO);
+	avail = server_addr(s, s->vq.driver_addr, 4 + 2 * s->vq.num,
+			    VDUSE_ACCESS_RO);
+	used = server_addr(s, s->vq.device_addr, 4 + 8 * s->vq.num,
+			   VDUSE_ACCESS_RW);
 	if (!desc || !avail || !used)
 		return;
 
@@ -314,7 +353,7 @@ static void server_resume(struct server *s)
 	if (!s->vq.ready)
 		return;
 	server_start(s);
-	used = server_addr(s, s->vq.device_addr, sizeof(*used));
+	used = server_addr(s, s->vq.device_addr, sizeof(*used), VDUSE_ACCESS_RO);
 	if (used)
 		s->last_avail = used->idx;
 	server_process(s);
@@ -558,6 +597,11 @@ int vduse_daemon_stop(struct vduse_daemon *d)
 	return vduse_destroy(d->name);
 }
 
+void vduse_daemon_cleanup(const char *name)
+{
+	vduse_destroy(name);
+}
+
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times)
 {
 	d->shared->refuse = times;
@@ -576,6 +620,11 @@ int vduse_daemon_updates(struct vduse_daemon *d)
 int vduse_daemon_mapped(struct vduse_daemon *d)
 {
 	return d->shared->mapped;
+}
+
+int vduse_daemon_refusals(struct vduse_daemon *d)
+{
+	return d->shared->refusals;
 }
 
 int vduse_daemon_resets(struct vduse_daemon *d)

@@ -35,6 +35,8 @@ int vduse_destroy(const char *name);
  */
 int vduse_daemon_start(struct vduse_daemon *d, const char *name);
 int vduse_daemon_stop(struct vduse_daemon *d);
+/* Remove the device @name, whoever served it */
+void vduse_daemon_cleanup(const char *name);
 /* Kill the process, or have another one serve the device that lost its own */
 int vduse_daemon_kill(struct vduse_daemon *d);
 int vduse_daemon_restart(struct vduse_daemon *d);
@@ -65,6 +67,8 @@ int vduse_daemon_held_file(struct vduse_daemon *d);
 int vduse_daemon_resets(struct vduse_daemon *d);
 int vduse_daemon_updates(struct vduse_daemon *d);
 int vduse_daemon_mapped(struct vduse_daemon *d);
+/* How often it did not find what a request names, or may not do that with it */
+int vduse_daemon_refusals(struct vduse_daemon *d);
 /* Does the kernel give it something in this range? Negative: it does not answer */
 int vduse_daemon_reaches(struct vduse_daemon *d, uint64_t start, uint64_t last);
 int vduse_daemon_reaches_at(struct vduse_daemon *d, uint64_t iova);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What main() of a test program does, after kselftest_harness.h */
+#ifndef SELFTEST_VDPA_MAIN_H
+#define SELFTEST_VDPA_MAIN_H
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dev.h"
+#include "supervise.h"
+
+/* "fixture.variant.test" */
+static bool vdpa_is_selected(const struct __fixture_metadata *f,
+			     const struct __fixture_variant_metadata *v,
+			     const struct __test_metadata *t)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%s%s%s.%s", f->name, v ? "." : "",
+		 v ? v->name : "", t->name);
+	if (vdpa_given.pattern && fnmatch(vdpa_given.pattern, name, 0))
+		return false;
+	if (vdpa_given.list)
+		puts(name);
+
+	return true;
+}
+
+/* The fixture with one variant, and of its tests those that are selected */
+static struct __fixture_metadata *
+vdpa_select_tests(const struct __fixture_metadata *f,
+		  const struct __fixture_variant_metadata *v)
+{
+	struct __fixture_metadata *one = calloc(1, sizeof(*one));
+	struct __test_metadata *t, **end = &one->tests;
+
+	one->name = f->name;
+	if (v) {
+		one->variant = malloc(sizeof(*v));
+		*one->variant = *v;
+		one->variant->next = NULL;
+	}
+	for (t = f->tests; t; t = t->next) {
+		if (!vdpa_is_selected(f, v, t))
+			continue;
+		*end = malloc(sizeof(*t));
+		**end = *t;
+		(*end)->next = NULL;
+		end = &(*end)->next;
+	}
+
+	return one;
+}
+
+/* Leave on the harness' list what is selected. False: nothing is */
+static bool vdpa_select(void)
+{
+	const struct __fixture_variant_metadata *v;
+	struct __fixture_metadata *f = __fixture_list;
+	struct __fixture_metadata **end = &__fixture_list;
+
+	*end = NULL;
+	for (; f; f = f->next) {
+		v = f->variant;
+		do {
+			*end = vdpa_select_tests(f, v);
+			if ((*end)->tests)
+				end = &(*end)->next;
+			else
+				*end = NULL;
+			v = v ? v->next : NULL;
+		} while (v);
+	}
+
+	return __fixture_list;
+}
+
+static int vdpa_test_main(int argc, char **argv)
+{
+	argc = vdpa_parse_args(argc, argv);
+	if (!vdpa_select()) {
+		fprintf(stderr, "%s: no such test\n", argv[0]);
+		return 1;
+	}
+
+	return vdpa_given.list ? 0 :
+	       vdpa_supervise(test_harness_run, argc, argv);
+}
+
+#endif

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dev.h"
+#include "supervise.h"
+#include "util.h"
+
+#define ARRAY_SIZE(_a)	(sizeof(_a) / sizeof((_a)[0]))
+#define FAULT(_which)	"/sys/kernel/debug/" _which
+
+/* What tests change, and what it is if they have loaded the module themselves */
+static struct setting {
+	const char *path;
+	char value[64];
+} settings[] = {
+	{ "/sys/module/vdpa_sim/parameters/check_pins", "N" },
+	{ FAULT("failslab/ignore-gfp-wait"), "" },
+	{ FAULT("failslab/verbose"), "" },
+	{ FAULT("fail_page_alloc/ignore-gfp-wait"), "" },
+	{ FAULT("fail_page_alloc/min-order"), "" },
+	{ FAULT("fail_page_alloc/verbose"), "" },
+	{ "/proc/sys/vm/nr_hugepages", "" },
+	{ "/sys/kernel/mm/transparent_hugepage/shmem_enabled", "" },
+};
+
+/* "always [never]" is never */
+static void read_setting(struct setting *s)
+{
+	char line[128], *chosen;
+
+	if (read_file(s->path, line, sizeof(line)))
+		return;
+	chosen = strchr(line, '[');
+	chosen = chosen ? strtok(chosen + 1, "]") : line;
+	snprintf(s->value, sizeof(s->value), "%.63s", chosen);
+}
+
+static void save(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		read_setting(&settings[i]);
+}
+
+static void restore(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		if (settings[i].value[0])
+			write_file(settings[i].path, settings[i].value);
+}
+
+void end_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static int child(int (*run)(int argc, char **argv), int argc, char **argv)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	end_with_parent();
+
+	return run(argc, argv);
+}
+
+/* Until it has ended by itself or is told to */
+static int await(pid_t pid, const sigset_t *signals)
+{
+	int status = 0, sig;
+
+	while (!sigwait(signals, &sig)) {
+		if (sig != SIGCHLD) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return 128 + sig;
+		}
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+	}
+
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int vdpa_supervise(int (*run)(int argc, char **argv), int argc, char **argv)
+{
+	sigset_t signals;
+	int status;
+	pid_t pid;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* What a process leaves behind is ours, to wait for */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+
+	save();
+	pid = fork();
+	if (pid < 0)
+		return 1;
+	if (!pid)
+		exit(child(run, argc, argv));
+	status = await(pid, &signals);
+	/* All that belong to it are killed by now; what they had open is closed */
+	while (wait(NULL) > 0)
+		;
+	vdpa_dev_cleanup();
+	restore();
+
+	return status;
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device reaches what its client mapped, all of it, as it is allowed to, and
+ * nothing else: compared to the byte, lib/reach.h, on each parent and in each of
+ * its address spaces.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "lib/test.h"
+
+#define PAGE	4096UL
+#define BLOCK	(64 * PAGE)
+#define GIB	BIT_ULL(30)
+#define IOVA	(4 * GIB)
+
+#define RO	VHOST_ACCESS_RO
+#define WO	VHOST_ACCESS_WO
+#define RW	VHOST_ACCESS_RW
+
+FIXTURE(reach)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	struct reach r;
+	long pins;
+};
+
+FIXTURE_VARIANT(reach)
+{
+	struct vdpa_parent parent;
+	unsigned int asid;
+};
+
+FIXTURE_VARIANT_ADD(reach, net_set_map)
+{
+	.parent = SIM_NET(true),
+};
+
+FIXTURE_VARIANT_ADD(reach, net_set_map_asid1)
+{
+	.parent = SIM_NET(true),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(reach, net_dma_map)
+{
+	.parent = SIM_NET(false),
+};
+
+FIXTURE_VARIANT_ADD(reach, net_dma_map_asid1)
+{
+	.parent = SIM_NET(false),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(reach, blk_set_map)
+{
+	.parent = SIM_BLK(true),
+};
+
+FIXTURE_VARIANT_ADD(reach, blk_dma_map)
+{
+	.parent = SIM_BLK(false),
+};
+
+FIXTURE_VARIANT_ADD(reach, net_mlx5)
+{
+	.parent = MLX5_NET,
+};
+
+FIXTURE_VARIANT_ADD(reach, net_mlx5_asid1)
+{
+	.parent = MLX5_NET,
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(reach, vduse_blk)
+{
+	.parent = VDUSE_BLK,
+};
+
+FIXTURE_SETUP(reach)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "not for the device that -d names: moves single bytes");
+	if (r)
+		SKIP(return, "%s", why);
+
+	self->pins = pins_in_system();
+	r = client_open(&self->c, &self->dev, variant->asid);
+	if (!r && !(self->c.features & F_PERSIST)) {
+		client_close(&self->c);
+		vdpa_dev_put(&self->dev);
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");
+	}
+	if (!r)
+		r = client_ack(&self->c, F_BASIC | F_PERSIST);
+	if (!r)
+		r = client_map(&self->c);
+	if (!r)
+		r = reach_init(&self->r, &self->c, BLOCK);
+	if (r) {
+		client_close(&self->c);
+		vdpa_dev_put(&self->dev);
+	}
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(reach)
+{
+	client_close(&self->c);
+	reach_exit(&self->r);
+	EXPECT_EQ(self->pins, pins_in_system());
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+}
+
+/* A part of the block of memory that begins with page @_first */
+#define MAP(_iova, _first, _pages, _perm)				\
+	ASSERT_EQ(0, reach_map(&self->r, _iova,				\
+			       self->r.mem + (_first) * PAGE,		\
+			       (_pages) * PAGE, _perm))
+
+#define UNMAP(_iova, _pages)						\
+	ASSERT_EQ(0, reach_unmap(&self->r, _iova, (_pages) * PAGE))
+
+#define EXPECT_REACH()							\
+	EXPECT_STREQ("", reach_check(&self->r))
+
+TEST_F(reach, is_what_is_mapped)
+{
+	MAP(IOVA, 10, 4, RW);
+	EXPECT_REACH();
+}
+
+TEST_F(reach, goes_over_neighbours_and_not_over_holes)
+{
+	MAP(IOVA, 10, 2, RW);
+	MAP(IOVA + 2 * PAGE, 30, 2, RW);
+	MAP(IOVA + 5 * PAGE, 12, 1, RW);
+	EXPECT_REACH();
+}
+
+TEST_F(reach, keeps_to_permissions)
+{
+	MAP(IOVA, 10, 2, RO);
+	MAP(IOVA + 2 * PAGE, 30, 2, WO);
+	MAP(IOVA + 4 * PAGE, 20, 2, RW);
+	EXPECT_REACH();
+}
+
+/* The pages could be written by somebody who may, which the client is not */
+TEST_F(reach, of_memory_to_read_is_to_read)
+{
+	const uint8_t *mem = self->r.mem + 10 * PAGE;
+
+	if (self->dev.use_va)
+		SKIP(return, "not for this parent: the file says who may write");
+	ASSERT_EQ(0, mprotect((void *)mem, 2 * PAGE, PROT_READ));
+	MAP(IOVA, 10, 2, RO);
+	EXPECT_EQ(-EFAULT, reach_map(&self->r, IOVA + 2 * PAGE, mem, PAGE, RW));
+	EXPECT_EQ(-EFAULT, reach_map(&self->r, IOVA + 2 * PAGE, mem, PAGE, WO));
+	EXPECT_REACH();
+}
+
+TEST_F(reach, is_of_pages_in_any_order)
+{
+	size_t i;
+
+	for (i = 0; i < 6; i++)
+		MAP(IOVA + i * PAGE, 40 - 3 * i, 1, RW);
+	EXPECT_REACH();
+}
+
+/* On either side of 1 and 4 GiB, further apart than that, and high up */
+TEST_F(reach, has_far_ranges)
+{
+	MAP(GIB - PAGE, 10, 2, RW);
+	MAP(4 * GIB - 2 * PAGE, 20, 3, RW);
+	MAP(7 * GIB + 5 * PAGE, 30, 1, RW);
+	MAP(BIT_ULL(40), 40, 1, RW);
+	EXPECT_REACH();
+}
+
+TEST_F(reach, has_long_ranges)
+{
+	if (self->dev.use_va)
+		SKIP(return, "not for this parent: one range is one file");
+	ASSERT_EQ(0, reach_alias(&self->r, GIB + 8 * PAGE));
+	ASSERT_EQ(0, reach_map(&self->r, IOVA + PAGE, self->r.alias,
+			       GIB + 8 * PAGE, RW));
+	EXPECT_REACH();
+}
+
+/* A batch may leave an address with other pages, or other permissions */
+TEST_F(reach, changes_with_the_batch)
+{
+	MAP(IOVA, 10, 2, RW);
+	MAP(IOVA + 2 * PAGE, 12, 2, RW);
+	EXPECT_REACH();
+
+	ASSERT_EQ(0, batch_begin());
+	UNMAP(IOVA, 2);
+	MAP(IOVA, 40, 2, RW);
+	UNMAP(IOVA + 2 * PAGE, 2);
+	MAP(IOVA + 2 * PAGE, 12, 2, RO);
+	ASSERT_EQ(0, batch_end());
+	EXPECT_REACH();
+}
+
+/* What is mapped in the other space is neither reached nor in the way */
+TEST_F(reach, is_of_one_space)
+{
+	unsigned int other = !variant->asid;
+
+	if (self->dev.nas < 2)
+		SKIP(return, "not for this parent: it has one address space");
+	ASSERT_EQ(0, client_map_at(&self->c, other, IOVA - PAGE,
+				   self->r.mem + 50 * PAGE, 4 * PAGE));
+	MAP(IOVA, 10, 2, RW);
+	EXPECT_REACH();
+	ASSERT_EQ(0, client_unmap_at(&self->c, other, IOVA - PAGE, 4 * PAGE));
+	EXPECT_REACH();
+}
+
+int main(int argc, char **argv)
+{
+	return vdpa_test_main(argc, argv);
+}
