@@ -632,6 +632,133 @@ TEST_F(map, zero_page_is_no_page_that_lost_its_pin)
 	munmap(mem, 4 * PAGE);
 }
 
+/* What takes the place of something is not charged on top of it ... */
+TEST_F(map, batch_at_the_limit_takes_effect_at_its_end)
+{
+	ASSERT_EQ(0, limit_memlock(101));
+	MAP_AND_START();
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 100 * PAGE));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, unmap_at(0, 0));
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem + MIB, 101 * PAGE));
+	EXPECT_EQ(101, pins_of_process());
+	/* A parent with .set_map has the old ones until then */
+	if (variant->parent.batch)
+		EXPECT_IO();
+	EXPECT_EQ(-ENOMEM, map_at(3 * IOVA, self->mem, PAGE));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(101);
+	EXPECT_NO_IO();
+}
+
+/* ... and what comes and goes in between changes nothing about that */
+TEST_F(map, batch_is_charged_for_what_it_changes)
+{
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 100 * PAGE));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, 50 * PAGE));
+	EXPECT_EQ(150, pins_of_process());
+	ASSERT_EQ(0, unmap_at(2 * IOVA, 50 * PAGE));
+	EXPECT_EQ(100, pins_of_process());
+	ASSERT_EQ(0, unmap_at(IOVA, 100 * PAGE));
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, 10 * PAGE));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(10);
+}
+
+/* Somebody who asks for more than there is, all the time */
+struct greedy {
+	struct vdpa_client *c;
+	void *mem;
+	volatile bool stop;
+	int result;		/* the last one that is not the expected */
+};
+
+static void *be_greedy(void *arg)
+{
+	struct greedy *g = arg;
+	int r;
+
+	while (!g->stop) {
+		r = client_map_at(g->c, 0, IOVA, g->mem, BULK);
+		if (r != -ENOMEM)
+			g->result = r;
+	}
+
+	return NULL;
+}
+
+TEST_F(map, charge_that_fails_is_in_nobodys_way)
+{
+	struct greedy g = { .mem = self->mem, .result = -ENOMEM };
+	struct vdpa_client second;
+	struct vdpa_dev dev;
+	pthread_t thread;
+	int i, r;
+
+	r = vdpa_dev_get_second(&dev, &variant->parent);
+	if (r == -ENODEV || r == -ENOSPC)
+		SKIP(return, "not for this parent: it has no second device");
+	ASSERT_EQ(0, r);
+	ASSERT_EQ(0, open_client(&second, &dev));
+	ASSERT_EQ(0, limit_memlock(BULK_PAGES));
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, PAGE));
+
+	g.c = &second;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, be_greedy, &g));
+	for (i = 0, r = 0; i < 2000 && !r; i++) {
+		r = map_at(IOVA, self->mem, PAGE);
+		unmap_at(IOVA, PAGE);
+	}
+	g.stop = true;
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, r) {
+		TH_LOG("in round %d", i);
+	}
+	EXPECT_EQ(-ENOMEM, g.result);
+
+	client_close(&second);
+	vdpa_dev_put(&dev);
+}
+
+/* The device has never seen what is taken back */
+TEST_F(small, failed_update_leaves_pages_clean)
+{
+	EXPECT_DIRTY(false);
+	EXPECT_EQ(-ENOSPC, map_at(IOVA, self->mem, 4 * ENTRIES * PAGE));
+	EXPECT_PINS(0);
+	EXPECT_DIRTY(false);
+}
+
+/* Each pin counts for up to 1024 references to the page, of less than 2^31 */
+TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 300)
+{
+	const unsigned long size = 128 * MIB;
+	int fd, i, r;
+	char *mem;
+
+	if (!variant->parent.batch || variant->parent.ops != &sim_ops)
+		SKIP(return, "not for this parent: one is enough");
+	fd = memfd_create("map_path", MFD_CLOEXEC);
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	mem = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+		   MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	for (i = 0; i < (int)(size / PAGE); i++)
+		ASSERT_NE(MAP_FAILED,
+			  mmap(mem + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0));
+
+	ASSERT_EQ(0, batch_begin());
+	for (i = 1, r = 0; i <= 40 && !r; i++)
+		r = map_at(i * IOVA, mem, size);
+	EXPECT_EQ(-ENOMEM, r);
+	ASSERT_EQ(0, unmap_at(0, 0));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(0);
+	munmap(mem, size);
+}
+
 int main(int argc, char **argv)
 {
 	return vdpa_test_main(argc, argv);

@@ -562,8 +562,8 @@ FIXTURE_TEARDOWN(spaces)
 
 #define START_CTRL_IN(_asid)						\
 do {									\
-	START();							\
 	ASSERT_EQ(0, client_set_group_asid(&self->c, 2, _asid));	\
+	START();							\
 } while (0)
 
 #define EXPECT_CTRL()							\
@@ -650,6 +650,18 @@ TEST_F(spaces, reset_returns_groups_to_space_0)
 
 	START_CTRL_IN(1);
 	EXPECT_CTRL();
+}
+
+TEST_F(spaces, groups_stay_where_they_are_while_the_device_runs)
+{
+	ACK_COMPAT();
+	MAP_PAGE(0);
+	START();
+	EXPECT_EQ(-EBUSY, client_set_group_asid(&self->c, 2, 1));
+	EXPECT_IO();
+	EXPECT_CTRL();
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(0, client_set_group_asid(&self->c, 2, 1));
 }
 
 TEST_F(spaces, default_map_is_out_of_reach_in_the_unused_one)

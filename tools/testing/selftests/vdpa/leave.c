@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How a device is left if something is in the way: it does not answer, it does
+ * not stop, or its default mapping does not come back. Nobody waits for ever,
+ * nothing is called or reached that is gone, and whoever has the device next
+ * finds it in order, or does not get it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "lib/test.h"
+
+static int unbind(const struct vdpa_dev *dev)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/vdpa/devices/%s/driver/unbind",
+		 dev->name);
+
+	return write_file(path, dev->name);
+}
+
+static int config_call(struct vdpa_client *c)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	int r = ioctl(c->fd, VHOST_VDPA_SET_CONFIG_CALL, &fd) ? -errno : 0;
+
+	close(fd);
+	return r;
+}
+
+/*
+ * vp_vdpa remembers callbacks over a reset. The second client does not want
+ * calls, and what the first one wanted is gone with the memory around it.
+ */
+TEST(callbacks_end_with_their_client)
+{
+	const struct vdpa_parent parent = VP_VDPA_BLK(getenv("VDPA_PCI"));
+	struct vdpa_client c;
+	struct vdpa_dev dev;
+	char line[256];
+	const char *why;
+
+	if (!parent.mgmtdev)
+		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
+	if (vdpa_dev_get(&dev, &parent, &why))
+		SKIP(return, "%s", why);
+	log_errors(NULL, 0);
+
+	ASSERT_EQ(0, client_open(&c, &dev, 0));
+	ASSERT_EQ(0, client_ack(&c, F_BASIC));
+	ASSERT_EQ(0, client_want_calls(&c));
+	ASSERT_EQ(0, config_call(&c));
+	ASSERT_EQ(0, client_map(&c));
+	ASSERT_EQ(0, client_start(&c));
+	ASSERT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
+	client_close(&c);
+	ASSERT_EQ(0, unbind(&dev));
+	ASSERT_EQ(0, vdpa_bind(&dev, "vhost_vdpa"));
+
+	ASSERT_EQ(0, client_open(&c, &dev, 0));
+	ASSERT_EQ(0, client_ack(&c, F_BASIC));
+	ASSERT_EQ(0, client_map(&c));
+	ASSERT_EQ(0, client_start(&c));
+	EXPECT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
+	client_close(&c);
+	EXPECT_EQ(0, log_errors(line, sizeof(line))) {
+		TH_LOG("first error in the log: %s", line);
+	}
+	vdpa_dev_put(&dev);
+}
+
+/* How long a daemon may take before it counts as gone, and a removal after it */
+#define ANSWER_S	2
+#define PATIENCE_S	10
+
+static pid_t delete_in_background(const struct vdpa_dev *dev)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(vdpa_dev_del(dev) ? 1 : 0);
+
+	return pid;
+}
+
+/* Its status; -ETIMEDOUT: it did not exit */
+static int wait_for_exit(pid_t pid, int seconds)
+{
+	int i, status;
+
+	for (i = 0; i < 10 * seconds; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		usleep(100000);
+	}
+
+	return -ETIMEDOUT;
+}
+
+/* With a daemon that does not answer, open() fails, and takes a while for it */
+TEST(device_can_be_deleted_while_open_fails)
+{
+	const struct vdpa_parent parent = VDUSE_BLK;
+	struct vdpa_client c;
+	struct vdpa_dev dev;
+	const char *why;
+	pid_t open, del;
+
+	if (vdpa_dev_get(&dev, &parent, &why))
+		SKIP(return, "%s", why);
+	if (!dev.daemon)
+		SKIP(return, "needs a daemon of its own");
+	ASSERT_EQ(0, vduse_set_timeout(dev.daemon, ANSWER_S));
+	ASSERT_EQ(0, kill(dev.daemon->pid, SIGSTOP));
+
+	open = fork();
+	ASSERT_LE(0, open);
+	if (!open)
+		_exit(client_open(&c, &dev, 0) ? 1 : 0);
+	usleep(500000);
+	del = delete_in_background(&dev);
+	ASSERT_LT(0, del);
+
+	EXPECT_LT(0, wait_for_exit(open, PATIENCE_S));
+	/* If it waits for ever, nothing can be done about the device any more */
+	ASSERT_EQ(0, wait_for_exit(del, PATIENCE_S));
+
+	kill(dev.daemon->pid, SIGCONT);
+	dev.created = false;
+	vdpa_dev_put(&dev);
+}
+
+/* Faults are the simulator's: operations of its that fail on demand */
+FIXTURE(leave)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long pins;
+};
+
+FIXTURE_VARIANT(leave)
+{
+	struct vdpa_parent parent;
+};
+
+FIXTURE_VARIANT_ADD(leave, set_map)
+{
+	.parent = SIM_NET(true),
+};
+
+FIXTURE_VARIANT_ADD(leave, dma_map)
+{
+	.parent = SIM_NET(false),
+};
+
+static const char *const faults[] = {
+	"fail_reset", "fail_reset_map", "fail_set_map", "fail_dma_unmap",
+	"lose_map",
+};
+
+static void stop_faults(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+		sim_fail_stop(faults[i]);
+}
+
+FIXTURE_SETUP(leave)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (!r && !self->dev.created)
+		SKIP(return, "does not upset the device that -d names");
+	if (r)
+		SKIP(return, "%s", why);
+	if (sim_fail("fail_reset", 1, false)) {
+		vdpa_dev_put(&self->dev);
+		SKIP(return, "no fault injection in this kernel, or not root");
+	}
+	stop_faults();
+
+	self->pins = pins_in_system();
+	r = client_open(&self->c, &self->dev, 0);
+	if (!r)
+		r = client_ack(&self->c, F_BASIC | F_PERSIST);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(leave)
+{
+	stop_faults();
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+	EXPECT_EQ(self->pins, pins_in_system());
+}
+
+/* From now on, until it is told to stop */
+#define FAIL(_fault)							\
+	ASSERT_EQ(0, sim_fail(_fault, 1, true))
+
+#define FAIL_UNMAP()							\
+	FAIL(variant->parent.batch ? "fail_set_map" : "fail_dma_unmap")
+
+#define EXPECT_VIRTIO_REFUSED()						\
+	EXPECT_GT(0, vdpa_bind(&self->dev, "virtio_vdpa"))
+
+#define EXPECT_PINNED(_n)						\
+	EXPECT_EQ(self->pins + (_n), pins_in_system())
+
+TEST_F(leave, device_that_does_not_stop_is_not_passed_on)
+{
+	MAP_AND_START();
+	FAIL("fail_reset");
+	client_close(&self->c);
+	EXPECT_PINNED(1);
+	EXPECT_VIRTIO_REFUSED();
+	EXPECT_PINNED(1);
+
+	stop_faults();
+	ASSERT_VIRTIO_IO();
+	EXPECT_PINNED(0);
+}
+
+TEST_F(leave, device_that_does_not_stop_can_be_opened_when_it_does)
+{
+	MAP_AND_START();
+	FAIL("fail_reset");
+	client_close(&self->c);
+	EXPECT_EQ(-EIO, client_open(&self->c, &self->dev, 0));
+	EXPECT_PINNED(1);
+
+	stop_faults();
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	EXPECT_PINNED(0);
+	MAP_AND_START();
+	client_close(&self->c);
+	ASSERT_VIRTIO_IO();
+}
+
+TEST_F(leave, default_that_does_not_come_back_is_tried_again)
+{
+	MAP_AND_START();
+	FAIL("fail_reset_map");
+	client_close(&self->c);
+	/* The pages are taken from the device in another way */
+	EXPECT_PINNED(0);
+	EXPECT_VIRTIO_REFUSED();
+
+	stop_faults();
+	ASSERT_VIRTIO_IO();
+}
+
+TEST_F(leave, default_is_tried_again_after_a_client_that_did_nothing)
+{
+	FAIL("fail_reset_map");
+	client_close(&self->c);
+	EXPECT_VIRTIO_REFUSED();
+	EXPECT_GT(0, vdpa_bind(&self->dev, "vhost_vdpa"));
+
+	stop_faults();
+	ASSERT_VIRTIO_IO();
+}
+
+TEST_F(leave, pages_that_cannot_be_taken_away_stay_pinned)
+{
+	MAP_AND_START();
+	FAIL("fail_reset_map");
+	FAIL_UNMAP();
+	client_close(&self->c);
+	EXPECT_PINNED(1);
+	EXPECT_VIRTIO_REFUSED();
+	EXPECT_PINNED(1);
+
+	stop_faults();
+	ASSERT_VIRTIO_IO();
+	EXPECT_PINNED(0);
+}
+
+TEST_F(leave, deleted_device_keeps_no_pins)
+{
+	MAP_AND_START();
+	FAIL("fail_reset");
+	FAIL("fail_reset_map");
+	FAIL_UNMAP();
+	client_close(&self->c);
+	EXPECT_PINNED(1);
+	ASSERT_EQ(0, vdpa_dev_del(&self->dev));
+	self->dev.created = false;
+	EXPECT_PINNED(0);
+}
+
+/* .set_map may fail and leave nothing mapped */
+TEST_F(leave, mapping_that_got_lost_is_renewed_by_a_reset)
+{
+	const uint64_t other = 2 * self->c.iova;
+
+	if (!variant->parent.batch)
+		SKIP(return, "not for this parent: it has no .set_map");
+	MAP_AND_START();
+	FAIL("lose_map");
+	EXPECT_EQ(-EIO, map_at(other, self->c.page, sizeof(*self->c.page)));
+	stop_faults();
+	EXPECT_PINNED(1);
+	EXPECT_NO_IO();
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(leave, reset_fails_as_long_as_a_mapping_is_lost)
+{
+	const uint64_t other = 2 * self->c.iova;
+
+	if (!variant->parent.batch)
+		SKIP(return, "not for this parent: it has no .set_map");
+	MAP_AND_START();
+	FAIL("lose_map");
+	EXPECT_EQ(-EIO, map_at(other, self->c.page, sizeof(*self->c.page)));
+	EXPECT_EQ(-EIO, client_reset(&self->c));
+	stop_faults();
+
+	/* What is mapped next brings back the rest, too */
+	EXPECT_EQ(0, map_at(other, self->c.page, sizeof(*self->c.page)));
+	START();
+	EXPECT_IO();
+}
+
+int main(int argc, char **argv)
+{
+	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+}
