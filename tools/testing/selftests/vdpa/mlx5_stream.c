@@ -38,6 +38,7 @@
 #define FRAME		64
 #define FRAMES		65536		/* that a test may send */
 #define VID		5
+#define VLAN_N_VID	4096
 #define HDR		sizeof(struct virtio_net_hdr_v1)
 #define NUMBER_AT	(HDR + 32)	/* behind the longest header */
 
@@ -319,17 +320,18 @@ static uint8_t *ctrl_ack(struct stream *s)
 	return s->page->ctrl + 32;
 }
 
-static int send_ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+static int send_ctrl_data(struct stream *s, uint8_t class, uint8_t cmd, const void *data,
+			  size_t len)
 {
 	uint8_t *out = s->page->ctrl;
 	struct ring *ring = &s->page->ring[CVQ];
 
 	out[0] = class;
 	out[1] = cmd;
-	memcpy(out + 2, &val, sizeof(val));
+	memcpy(out + 2, data, len);
 	*ctrl_ack(s) = 0xff;
 	ring->desc[0] = (struct vring_desc) {
-		.addr = addr_of(s, out), .len = 2 + sizeof(val),
+		.addr = addr_of(s, out), .len = 2 + len,
 		.flags = VRING_DESC_F_NEXT, .next = 1,
 	};
 	ring->desc[1] = (struct vring_desc) {
@@ -340,12 +342,18 @@ static int send_ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
 	return kick(s, CVQ);
 }
 
-static int ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+static int send_ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+{
+	return send_ctrl_data(s, class, cmd, &val, sizeof(val));
+}
+
+static int ctrl_data(struct stream *s, uint8_t class, uint8_t cmd, const void *data,
+		     size_t len)
 {
 	uint64_t end = now_ms() + DRAIN_MS;
 	int r;
 
-	r = send_ctrl(s, class, cmd, val);
+	r = send_ctrl_data(s, class, cmd, data, len);
 	while (!r && used_idx(s, CVQ) != s->page->ring[CVQ].avail.idx) {
 		if (now_ms() > end)
 			r = wrong(s, "no answer to control command %u/%u", class, cmd);
@@ -354,6 +362,11 @@ static int ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
 	s->seen[CVQ] = used_idx(s, CVQ);
 
 	return r ?: *ctrl_ack(s) == VIRTIO_NET_OK ? 0 : -EIO;
+}
+
+static int ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
+{
+	return ctrl_data(s, class, cmd, &val, sizeof(val));
 }
 
 static int set_pairs(struct stream *s, unsigned int pairs)
@@ -731,6 +744,38 @@ TEST_F_TIMEOUT(stream, takes_no_control_commands_while_it_is_suspended, TIMEOUT)
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1));
 	OK(s, stopped(s));
 	OK(s, restart(s));
+	OK(s, roundtrip(s));
+}
+
+/* There is nothing to be suspended yet, and the start is not kept from it */
+TEST_F_TIMEOUT(stream, suspend_before_the_start_is_nothing, TIMEOUT)
+{
+	struct stream *s = self->s;
+
+	OK(s, reset(s));
+	OK(s, suspend(s));
+	OK(s, start(s) ?: configure(s));
+	OK(s, roundtrip(s));
+	OK(s, plug(s));
+	OK(s, roundtrip(s));
+}
+
+TEST_F_TIMEOUT(stream, vlan_filters_follow_the_address, TIMEOUT)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		OK(s, drain(s));
+		s->c.mac[1]++;
+		OK(s, ctrl_data(s, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+				s->c.mac, ETH_ALEN));
+		OK(s, roundtrip(s));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, roundtrip(s));
+	}
+	/* No other filter goes by the name of one */
+	EXPECT_EQ(-EIO, ctrl(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VLAN_N_VID));
 	OK(s, roundtrip(s));
 }
 
