@@ -342,5 +342,5 @@ TEST_F(leave, reset_fails_as_long_as_a_mapping_is_lost)
 
 int main(int argc, char **argv)
 {
-	return test_harness_run(vdpa_parse_args(argc, argv), argv);
+	return vdpa_test_main(argc, argv);
 }
