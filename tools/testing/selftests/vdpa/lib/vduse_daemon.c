@@ -49,6 +49,8 @@ struct vduse_shared {
 	unsigned int mapped;
 	/* Messages until it dies, with this one; 0: it does not */
 	unsigned int die_in;
+	/* It is about to: who sees what it answered waits until it has */
+	bool dying;
 	enum vduse_death death;
 	unsigned int refusals;
 	/* A question is there while the two differ */
@@ -372,9 +374,14 @@ static void server_set_status(struct server *s, uint8_t status)
 		server_start(s);
 }
 
+static bool server_dies(const struct server *s, enum vduse_death death)
+{
+	return s->shared->die_in == 1 && s->shared->death == death;
+}
+
 static void server_die(struct server *s, enum vduse_death death)
 {
-	if (s->shared->die_in == 1 && s->shared->death == death)
+	if (server_dies(s, death))
 		kill(getpid(), SIGKILL);
 }
 
@@ -407,6 +414,8 @@ static void server_message(struct server *s)
 	default:
 		resp.result = VDUSE_REQ_RESULT_FAILED;
 	}
+	if (server_dies(s, VDUSE_DIES_ANSWERED))
+		__atomic_store_n(&s->shared->dying, true, __ATOMIC_RELEASE);
 	if (write(s->fd, &resp, sizeof(resp)) != sizeof(resp))
 		fprintf(stderr, "daemon: cannot answer: %s\n", strerror(errno));
 	server_die(s, VDUSE_DIES_ANSWERED);
@@ -451,6 +460,7 @@ static void serve(const char *name, struct vduse_shared *shared, pid_t parent)
 		_exit(1);
 	shared->mapped = 0;
 	shared->die_in = 0;
+	shared->dying = false;
 	server_resume(&s);
 	__atomic_store_n(&shared->ready, true, __ATOMIC_RELEASE);
 
@@ -570,7 +580,9 @@ unmap:
 
 bool vduse_daemon_died(struct vduse_daemon *d)
 {
-	if (d->pid <= 0 || waitpid(d->pid, NULL, WNOHANG) != d->pid)
+	bool dying = __atomic_load_n(&d->shared->dying, __ATOMIC_ACQUIRE);
+
+	if (d->pid <= 0 || waitpid(d->pid, NULL, dying ? 0 : WNOHANG) != d->pid)
 		return false;
 	d->pid = 0;
 
