@@ -235,6 +235,7 @@ static int map_batch_unmap_reset(struct vdpa_client *c, void *mem)
 TEST_F_TIMEOUT(mapfail, charged_is_pinned_after_every_fault, 600)
 {
 	bool failed = true;
+	long charged;
 	unsigned int nth;
 	int r = 0;
 
@@ -242,7 +243,10 @@ TEST_F_TIMEOUT(mapfail, charged_is_pinned_after_every_fault, 600)
 		fault_arm(nth);
 		r = map_batch_unmap_reset(&self->c, self->mem);
 		failed = fault_disarm();
-		ASSERT_CHARGED_IS_PINNED(nth);
+		/* What an open batch replaces is still pinned */
+		charged = pins_of_process();
+		ASSERT_LE(self->pins + charged, pins_in_system());
+		ASSERT_GE(self->pins + 2 * charged, pins_in_system());
 
 		/* A batch that is open cannot be told from one that is not */
 		client_batch(&self->c, 0, false);
