@@ -347,6 +347,24 @@ TEST_F(vduse, refused_unmap_changes_nothing)
 	EXPECT_NOT_REACHED(BULK_IOVA);
 }
 
+/* It may stay as it is, but what it asks the kernel for is gone */
+TEST_F(vduse, refused_reset_takes_all_away)
+{
+	MAP_AND_START();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->bulk, BULK_SIZE));
+
+	vduse_daemon_refuse_resets(self->daemon, true);
+	vduse_daemon_refuse(self->daemon, 100);
+	client_close(&self->c);
+	EXPECT_EQ(0, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
+	EXPECT_EQ(-EIO, client_open(&self->c, &self->dev, 0));
+
+	vduse_daemon_refuse_resets(self->daemon, false);
+	vduse_daemon_refuse(self->daemon, 0);
+	EXPECT_EQ(0, client_open(&self->c, &self->dev, 0));
+	EXPECT_NOTHING_REACHED();
+}
+
 TEST_F(vduse, stuck_daemon_does_not_hang_close)
 {
 	int start;

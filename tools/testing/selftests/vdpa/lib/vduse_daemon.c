@@ -43,6 +43,7 @@ enum vduse_question {
 struct vduse_shared {
 	bool ready;
 	bool keep;
+	bool refuse_resets;
 	unsigned int refuse;
 	unsigned int updates;
 	unsigned int resets;
@@ -401,7 +402,10 @@ static void server_message(struct server *s)
 		resp.vq_state.split.avail_index = s->last_avail;
 		break;
 	case VDUSE_SET_STATUS:
-		server_set_status(s, req.s.status);
+		if (!req.s.status && s->shared->refuse_resets)
+			resp.result = VDUSE_REQ_RESULT_FAILED;
+		else
+			server_set_status(s, req.s.status);
 		break;
 	case VDUSE_UPDATE_IOTLB:
 		server_unmap(s, req.iova.start, req.iova.last);
@@ -617,6 +621,11 @@ void vduse_daemon_cleanup(const char *name)
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times)
 {
 	d->shared->refuse = times;
+}
+
+void vduse_daemon_refuse_resets(struct vduse_daemon *d, bool refuse)
+{
+	d->shared->refuse_resets = refuse;
 }
 
 void vduse_daemon_keep(struct vduse_daemon *d, bool keep)

@@ -48,6 +48,8 @@ bool vduse_daemon_died(struct vduse_daemon *d);
 
 /* Answer this many changes of the mappings with a failure, after acting on them */
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times);
+/* Answer each reset with a failure, and go on as if there had been none */
+void vduse_daemon_refuse_resets(struct vduse_daemon *d, bool refuse);
 /* Keep what it has mapped when the device is reset, and rely on being told */
 void vduse_daemon_keep(struct vduse_daemon *d, bool keep);
 
