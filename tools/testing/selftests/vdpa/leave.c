@@ -43,14 +43,15 @@ static int config_call(struct vdpa_client *c)
 TEST(callbacks_end_with_their_client)
 {
 	const struct vdpa_parent parent = VP_VDPA_BLK(getenv("VDPA_PCI"));
+	const struct vdpa_parent sim = SIM_NET(true);
+	struct vdpa_dev dev, other;
 	struct vdpa_client c;
-	struct vdpa_dev dev;
 	char line[256];
 	const char *why;
 
 	if (!parent.mgmtdev)
 		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
-	if (vdpa_dev_get(&dev, &parent, &why))
+	if (vdpa_dev_get(&dev, &parent, &why) || vdpa_load_parent(&sim, &why))
 		SKIP(return, "%s", why);
 	log_errors(NULL, 0);
 
@@ -63,7 +64,10 @@ TEST(callbacks_end_with_their_client)
 	ASSERT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
 	client_close(&c);
 	ASSERT_EQ(0, unbind(&dev));
+	/* Or the second client is given the memory of the first one */
+	ASSERT_EQ(0, vdpa_dev_get_second(&other, &sim));
 	ASSERT_EQ(0, vdpa_bind(&dev, "vhost_vdpa"));
+	vdpa_dev_put(&other);
 
 	ASSERT_EQ(0, client_open(&c, &dev, 0));
 	ASSERT_EQ(0, client_ack(&c, F_BASIC));

@@ -37,6 +37,9 @@ static bool mem_is_free(struct page *page)
  */
 static bool mem_pinned(struct page *page)
 {
+	/* Nobody pins the zero page, which is there for ever */
+	if (is_zero_pfn(page_to_pfn(page)))
+		return true;
 	if (mem_is_free(page))
 		return false;
 	if (PageCompound(page))
