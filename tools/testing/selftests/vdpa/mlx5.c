@@ -925,6 +925,26 @@ TEST_F(hotplug, costs_what_is_plugged)
 	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
 }
 
+/* What is replaced by the same is left alone, and so is the device */
+TEST_F(hotplug, same_map_costs_nothing)
+{
+	size_t page = getpagesize();
+	unsigned int running;
+	long commands;
+
+	for (running = 0; running < 2; running++) {
+		if (running)
+			ASSERT_EQ(0, client_start(&self->c));
+		commands = mlx5_mock_get("total");
+		ASSERT_EQ(0, batch_begin());
+		ASSERT_EQ(0, unmap_at(FAR_IOVA, page));
+		ASSERT_EQ(0, map_at(FAR_IOVA, self->mem, page));
+		ASSERT_EQ(0, batch_end());
+		EXPECT_EQ(commands, mlx5_mock_get("total"));
+	}
+	EXPECT_EQ(0, client_io(&self->c, IO_TIMEOUT_MS));
+}
+
 /* A thread that sets the address of a network interface until it is gone */
 static void *set_address(void *arg)
 {

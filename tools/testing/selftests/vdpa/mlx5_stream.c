@@ -379,6 +379,13 @@ static int set_pairs(struct stream *s, unsigned int pairs)
 	return r;
 }
 
+static int enable(struct stream *s, unsigned int i, bool on)
+{
+	struct vhost_vring_state state = { .index = i, .num = on };
+
+	return ioctl(s->c.fd, VHOST_VDPA_SET_VRING_ENABLE, &state) ? -errno : 0;
+}
+
 static int set_status(struct stream *s, uint8_t status)
 {
 	return ioctl(s->c.fd, VHOST_VDPA_SET_STATUS, &status) ? -errno : 0;
@@ -397,7 +404,6 @@ static int set_ring(struct stream *s, unsigned int i)
 	struct ring *ring = &s->page->ring[i];
 	struct vhost_vring_state num = { .index = i, .num = NUM };
 	struct vhost_vring_state base = { .index = i, .num = used_idx(s, i) };
-	struct vhost_vring_state enable = { .index = i, .num = 1 };
 	struct vhost_vring_file fd = { .index = i, .fd = s->kick[i] };
 	struct vhost_vring_addr addr = {
 		.index = i,
@@ -409,15 +415,14 @@ static int set_ring(struct stream *s, unsigned int i)
 	if (ioctl(s->c.fd, VHOST_SET_VRING_NUM, &num) ||
 	    ioctl(s->c.fd, VHOST_SET_VRING_BASE, &base) ||
 	    ioctl(s->c.fd, VHOST_SET_VRING_ADDR, &addr) ||
-	    ioctl(s->c.fd, VHOST_SET_VRING_KICK, &fd) ||
-	    ioctl(s->c.fd, VHOST_VDPA_SET_VRING_ENABLE, &enable))
+	    ioctl(s->c.fd, VHOST_SET_VRING_KICK, &fd))
 		return -errno;
 
-	return 0;
+	return enable(s, i, true);
 }
 
-/* Go on where the device stopped, which uses its rings in order */
-static int start(struct stream *s)
+/* All but the start: to go on where the device stopped, which uses its rings in order */
+static int prepare(struct stream *s)
 {
 	const uint64_t features = FEATURES;
 	unsigned int i;
@@ -430,7 +435,12 @@ static int start(struct stream *s)
 	for (i = 0; !r && i < RINGS; i++)
 		r = set_ring(s, i);
 
-	return r ?: set_status(s, S_RUNNING);
+	return r;
+}
+
+static int start(struct stream *s)
+{
+	return prepare(s) ?: set_status(s, S_RUNNING);
 }
 
 /* What a driver has to say again after each reset */
@@ -735,14 +745,54 @@ TEST_F_TIMEOUT(stream, does_not_move_a_pair_that_was_taken_away, TIMEOUT)
 /* A suspended device has no queue whose number could change; it does so later */
 TEST_F_TIMEOUT(stream, takes_no_control_commands_while_it_is_suspended, TIMEOUT)
 {
-	struct vhost_vring_state enable = { .index = CVQ, .num = 1 };
 	struct stream *s = self->s;
 
 	OK(s, suspend(s));
 	OK(s, plug(s));
-	ASSERT_EQ(0, ioctl(s->c.fd, VHOST_VDPA_SET_VRING_ENABLE, &enable));
+	OK(s, enable(s, CVQ, true));
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1));
 	OK(s, stopped(s));
+	OK(s, restart(s));
+	OK(s, roundtrip(s));
+}
+
+/* Also if its map has not changed, and its queues are still there */
+TEST_F_TIMEOUT(stream, gets_no_more_queues_while_it_is_suspended, TIMEOUT)
+{
+	struct stream *s = self->s;
+	uint16_t used;
+
+	OK(s, set_pairs(s, 1));
+	used = used_idx(s, tx(1));
+	post_frame(s, 1);
+	OK(s, suspend(s));
+	OK(s, enable(s, CVQ, true));
+	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, PAIRS));
+	OK(s, stopped(s));
+	OK(s, kick(s, tx(1)));
+	usleep(STOPPED_MS * 1000);
+	EXPECT_EQ(used, used_idx(s, tx(1)));
+	EXPECT_EQ(0xff, *ctrl_ack(s));
+	OK(s, restart(s));
+	OK(s, roundtrip(s));
+}
+
+/* A queue that was not ready when the device was suspended does not get ready */
+TEST_F_TIMEOUT(stream, starts_no_queue_while_it_is_suspended, TIMEOUT)
+{
+	struct stream *s = self->s;
+	uint16_t used = used_idx(s, tx(0));
+
+	OK(s, reset(s));
+	OK(s, prepare(s));
+	OK(s, enable(s, tx(0), false));
+	OK(s, set_status(s, S_RUNNING));
+	OK(s, suspend(s));
+	OK(s, enable(s, tx(0), true));
+	post_frame(s, 0);
+	OK(s, kick(s, tx(0)));
+	usleep(STOPPED_MS * 1000);
+	EXPECT_EQ(used, used_idx(s, tx(0)));
 	OK(s, restart(s));
 	OK(s, roundtrip(s));
 }
