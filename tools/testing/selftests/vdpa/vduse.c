@@ -377,7 +377,8 @@ TEST_F(vduse, stuck_daemon_does_not_hang_close)
 
 	start = seconds();
 	client_close(&self->c);
-	EXPECT_GE(2 * TIMEOUT_S, seconds() - start);
+	/* The default is 30 seconds; the machine may be slow */
+	EXPECT_GE(10 * TIMEOUT_S, seconds() - start);
 
 	/* The device is lost, and says so */
 	EXPECT_EQ(-EIO, client_open(&self->c, &self->dev, 0));
@@ -394,7 +395,7 @@ TEST_F(vduse, close_needs_no_daemon)
 
 	start = seconds();
 	client_close(&self->c);
-	EXPECT_GE(TIMEOUT_S, seconds() - start);
+	EXPECT_GE(10 * TIMEOUT_S, seconds() - start);
 	ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
 	EXPECT_NOTHING_REACHED();
 	EXPECT_EQ(0, client_open(&self->c, &self->dev, 0));
