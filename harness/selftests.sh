@@ -22,7 +22,13 @@ flavour=debug side=ours pattern='' options=() machine=()
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
-	--unpatched) side=unpatched machine=(--unpatched --append sysctl.kernel.hung_task_panic=0) ;;
+	--unpatched)
+		# Of the base's mlx5_vdpa and VDUSE it cannot be said what they do:
+		# that depends on where memory is, and on who is first
+		side=unpatched
+		machine=(--unpatched --append sysctl.kernel.hung_task_panic=0
+			--append "module_blacklist=vduse,mlx5_vdpa")
+		;;
 	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
 	--quick) options+=(-q) ;;
 	--help) usage; exit ;;
