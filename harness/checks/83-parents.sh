@@ -25,6 +25,20 @@ platform_iommu()
 	done
 }
 
+# A test that needs a parent which keeps its callbacks over a reset
+callbacks()
+{
+	local disk=$log/check/disk-callbacks tap=$log/check/callbacks.tap
+
+	truncate -s 16M "$disk"
+	"$top/harness/vm.sh" --flavour debug --timeout 300 --iommu \
+		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
+		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9" \
+		-- env VDPA_PCI=0000:00:09.0 "$build/selftests/leave" \
+		-t '*callbacks_end_with_their_client' | tee "$tap"
+	grep -q '^ok .*callbacks_end_with_their_client$' "$tap"
+}
+
 # Firmware that does not let the kernel own what is on user context 0
 old_firmware()
 {
@@ -53,6 +67,7 @@ single_pages()
 }
 
 beside "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
+beside "parents: vp_vdpa calls nobody back who is gone" callbacks
 beside "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 beside "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 beside "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages

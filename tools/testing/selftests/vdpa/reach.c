@@ -140,13 +140,13 @@ FIXTURE_TEARDOWN(reach)
 #define EXPECT_REACH()							\
 	EXPECT_STREQ("", reach_check(&self->r))
 
-TEST_F_TIMEOUT(reach, is_what_is_mapped, 300)
+TEST_F(reach, is_what_is_mapped)
 {
 	MAP(IOVA, 10, 4, RW);
 	EXPECT_REACH();
 }
 
-TEST_F_TIMEOUT(reach, goes_over_neighbours_and_not_over_holes, 300)
+TEST_F(reach, goes_over_neighbours_and_not_over_holes)
 {
 	MAP(IOVA, 10, 2, RW);
 	MAP(IOVA + 2 * PAGE, 30, 2, RW);
@@ -154,7 +154,7 @@ TEST_F_TIMEOUT(reach, goes_over_neighbours_and_not_over_holes, 300)
 	EXPECT_REACH();
 }
 
-TEST_F_TIMEOUT(reach, keeps_to_permissions, 300)
+TEST_F(reach, keeps_to_permissions)
 {
 	MAP(IOVA, 10, 2, RO);
 	MAP(IOVA + 2 * PAGE, 30, 2, WO);
@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(reach, keeps_to_permissions, 300)
 }
 
 /* The pages could be written by somebody who may, which the client is not */
-TEST_F_TIMEOUT(reach, of_memory_to_read_is_to_read, 300)
+TEST_F(reach, of_memory_to_read_is_to_read)
 {
 	const uint8_t *mem = self->r.mem + 10 * PAGE;
 
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(reach, of_memory_to_read_is_to_read, 300)
 	EXPECT_REACH();
 }
 
-TEST_F_TIMEOUT(reach, is_of_pages_in_any_order, 300)
+TEST_F(reach, is_of_pages_in_any_order)
 {
 	size_t i;
 
@@ -186,7 +186,7 @@ TEST_F_TIMEOUT(reach, is_of_pages_in_any_order, 300)
 }
 
 /* On either side of 1 and 4 GiB, further apart than that, and high up */
-TEST_F_TIMEOUT(reach, has_far_ranges, 300)
+TEST_F(reach, has_far_ranges)
 {
 	MAP(GIB - PAGE, 10, 2, RW);
 	MAP(4 * GIB - 2 * PAGE, 20, 3, RW);
@@ -195,7 +195,7 @@ TEST_F_TIMEOUT(reach, has_far_ranges, 300)
 	EXPECT_REACH();
 }
 
-TEST_F_TIMEOUT(reach, has_long_ranges, 300)
+TEST_F(reach, has_long_ranges)
 {
 	if (self->dev.use_va)
 		SKIP(return, "not for this parent: one range is one file");
@@ -206,7 +206,7 @@ TEST_F_TIMEOUT(reach, has_long_ranges, 300)
 }
 
 /* A batch may leave an address with other pages, or other permissions */
-TEST_F_TIMEOUT(reach, changes_with_the_batch, 300)
+TEST_F(reach, changes_with_the_batch)
 {
 	MAP(IOVA, 10, 2, RW);
 	MAP(IOVA + 2 * PAGE, 12, 2, RW);
@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(reach, changes_with_the_batch, 300)
 }
 
 /* What is mapped in the other space is neither reached nor in the way */
-TEST_F_TIMEOUT(reach, is_of_one_space, 300)
+TEST_F(reach, is_of_one_space)
 {
 	unsigned int other = !variant->asid;
 

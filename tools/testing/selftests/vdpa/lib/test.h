@@ -25,6 +25,10 @@
 #include "vduse_daemon.h"
 #include "virtio.h"
 
+/* What takes a second may take a minute with all debugging aids under emulation */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 240
+
 /* In the client's address space; for a test to expect a result of */
 #define map_at(_iova, _addr, _size)					\
 	client_map_at(&self->c, self->c.asid, _iova, _addr, _size)

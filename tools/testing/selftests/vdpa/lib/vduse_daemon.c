@@ -50,7 +50,7 @@ struct vduse_shared {
 	unsigned int mapped;
 	/* Messages until it dies, with this one; 0: it does not */
 	unsigned int die_in;
-	/* It is about to: who sees what it answered waits until it has */
+	/* It is about to: who sees what comes of it waits until it has */
 	bool dying;
 	enum vduse_death death;
 	unsigned int refusals;
@@ -377,7 +377,12 @@ static void server_set_status(struct server *s, uint8_t status)
 
 static bool server_dies(const struct server *s, enum vduse_death death)
 {
-	return s->shared->die_in == 1 && s->shared->death == death;
+	bool dies = s->shared->die_in == 1 && s->shared->death == death;
+
+	if (dies)
+		__atomic_store_n(&s->shared->dying, true, __ATOMIC_RELEASE);
+
+	return dies;
 }
 
 static void server_die(struct server *s, enum vduse_death death)
@@ -390,6 +395,7 @@ static void server_message(struct server *s)
 {
 	struct vduse_dev_response resp = { .result = VDUSE_REQ_RESULT_OK };
 	struct vduse_dev_request req;
+	bool dies;
 
 	server_die(s, VDUSE_DIES_BEFORE);
 	if (read(s->fd, &req, sizeof(req)) != sizeof(req))
@@ -418,13 +424,14 @@ static void server_message(struct server *s)
 	default:
 		resp.result = VDUSE_REQ_RESULT_FAILED;
 	}
-	if (server_dies(s, VDUSE_DIES_ANSWERED))
-		__atomic_store_n(&s->shared->dying, true, __ATOMIC_RELEASE);
-	if (write(s->fd, &resp, sizeof(resp)) != sizeof(resp))
-		fprintf(stderr, "daemon: cannot answer: %s\n", strerror(errno));
-	server_die(s, VDUSE_DIES_ANSWERED);
+	/* Before the answer, as who gets it may begin to count anew */
+	dies = server_dies(s, VDUSE_DIES_ANSWERED);
 	if (s->shared->die_in)
 		s->shared->die_in--;
+	if (write(s->fd, &resp, sizeof(resp)) != sizeof(resp))
+		fprintf(stderr, "daemon: cannot answer: %s\n", strerror(errno));
+	if (dies)
+		kill(getpid(), SIGKILL);
 }
 
 static int server_open(struct server *s, const char *name)
