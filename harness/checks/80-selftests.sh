@@ -26,4 +26,6 @@ beside "selftests: 1,000 resets under traffic" \
 	selftest --flavour fast --test 1000_resets vhost_vdpa
 beside "selftests: 100 times there and back" \
 	selftest --flavour fast --test 100_times handover
+beside "selftests: ranges beyond 1 GiB" \
+	selftest --flavour fast --test has_long_ranges reach
 wait
