@@ -17,7 +17,7 @@
 #include "../kselftest_harness.h"
 #include "lib/test.h"
 
-static int unbind(const struct vdpa_dev *dev)
+static int leave_driver(const struct vdpa_dev *dev)
 {
 	char path[256];
 
@@ -63,7 +63,7 @@ TEST(callbacks_end_with_their_client)
 	ASSERT_EQ(0, client_start(&c));
 	ASSERT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
 	client_close(&c);
-	ASSERT_EQ(0, unbind(&dev));
+	ASSERT_EQ(0, leave_driver(&dev));
 	/* Or the second client is given the memory of the first one */
 	ASSERT_EQ(0, vdpa_dev_get_second(&other, &sim));
 	ASSERT_EQ(0, vdpa_bind(&dev, "vhost_vdpa"));

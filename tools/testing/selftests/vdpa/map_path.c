@@ -670,7 +670,7 @@ TEST_F(map, batch_is_charged_for_what_it_changes)
 struct greedy {
 	struct vdpa_client *c;
 	void *mem;
-	volatile bool stop;
+	bool stop;
 	int result;		/* the last one that is not the expected */
 };
 
@@ -679,7 +679,7 @@ static void *be_greedy(void *arg)
 	struct greedy *g = arg;
 	int r;
 
-	while (!g->stop) {
+	while (!__atomic_load_n(&g->stop, __ATOMIC_RELAXED)) {
 		r = client_map_at(g->c, 0, IOVA, g->mem, BULK);
 		if (r != -ENOMEM)
 			g->result = r;
@@ -710,7 +710,7 @@ TEST_F(map, charge_that_fails_is_in_nobodys_way)
 		r = map_at(IOVA, self->mem, PAGE);
 		unmap_at(IOVA, PAGE);
 	}
-	g.stop = true;
+	__atomic_store_n(&g.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, r) {
 		TH_LOG("in round %d", i);

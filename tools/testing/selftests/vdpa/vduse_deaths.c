@@ -68,8 +68,8 @@ FIXTURE_TEARDOWN(deaths)
 
 /* An operation, in a thread of its own: the daemon's parent has to live on */
 struct work {
-	int (*op)(FIXTURE_DATA(deaths) *self);
-	FIXTURE_DATA(deaths) *self;
+	int (*op)(struct _test_data_deaths *self);
+	struct _test_data_deaths *self;
 	bool done;
 	int result;
 };
@@ -98,9 +98,9 @@ static int seconds(void)
  * to the daemon, at once or when all is done. False: there is no nth message.
  */
 static bool works_with_death(struct __test_metadata *_metadata,
-			     FIXTURE_DATA(deaths) *self, enum vduse_death death,
+			     struct _test_data_deaths *self, enum vduse_death death,
 			     unsigned int nth, bool successor,
-			     int (*op)(FIXTURE_DATA(deaths) *self))
+			     int (*op)(struct _test_data_deaths *self))
 {
 	struct work work = { .op = op, .self = self };
 	bool died = false, done;
@@ -129,33 +129,33 @@ static bool works_with_death(struct __test_metadata *_metadata,
 	return died;
 }
 
-static int op_open(FIXTURE_DATA(deaths) *self)
+static int op_open(struct _test_data_deaths *self)
 {
 	return client_open(&self->c, &self->dev, 0) ?:
 	       client_ack(&self->c, self->c.features);
 }
 
-static int op_start(FIXTURE_DATA(deaths) *self)
+static int op_start(struct _test_data_deaths *self)
 {
 	return client_map(&self->c) ?: client_start(&self->c);
 }
 
-static int op_io(FIXTURE_DATA(deaths) *self)
+static int op_io(struct _test_data_deaths *self)
 {
 	return client_io(&self->c, IO_TIMEOUT_MS);
 }
 
-static int op_reset(FIXTURE_DATA(deaths) *self)
+static int op_reset(struct _test_data_deaths *self)
 {
 	return client_reset(&self->c);
 }
 
-static int op_unmap(FIXTURE_DATA(deaths) *self)
+static int op_unmap(struct _test_data_deaths *self)
 {
 	return client_unmap(&self->c);
 }
 
-static int op_close(FIXTURE_DATA(deaths) *self)
+static int op_close(struct _test_data_deaths *self)
 {
 	client_close(&self->c);
 
@@ -163,14 +163,14 @@ static int op_close(FIXTURE_DATA(deaths) *self)
 }
 
 /* The client leaves its mappings behind */
-static int op_to_virtio(FIXTURE_DATA(deaths) *self)
+static int op_to_virtio(struct _test_data_deaths *self)
 {
 	client_close(&self->c);
 
 	return vdpa_bind(&self->dev, "virtio_vdpa") ?: virtio_io(&self->dev);
 }
 
-static int op_to_vhost(FIXTURE_DATA(deaths) *self)
+static int op_to_vhost(struct _test_data_deaths *self)
 {
 	return vdpa_bind(&self->dev, "vhost_vdpa") ?: op_open(self);
 }

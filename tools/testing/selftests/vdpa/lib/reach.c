@@ -264,7 +264,7 @@ static int complain(struct reach *r, const char *what, uint64_t iova,
 }
 
 /* A device that was refused something goes on after a reset */
-static int restart(struct reach *r)
+static int start_again(struct reach *r)
 {
 	if (client_reset(r->c) || client_start(r->c))
 		return complain(r, "does not restart", 0, 0, 0);
@@ -284,7 +284,7 @@ static int check_read(struct reach *r, uint64_t iova, unsigned int len)
 	if (!may && !err)
 		return complain(r, "reads what is not mapped", iova, len, 0);
 	if (!may)
-		return restart(r);
+		return start_again(r);
 	if (err)
 		return complain(r, "does not read what is mapped", iova, len, err);
 	for (i = 0; i < len; i++)
@@ -318,7 +318,7 @@ static int check_write(struct reach *r, uint64_t iova, unsigned int len)
 	if (!may && !err)
 		return complain(r, "writes what is not mapped", iova, len, 0);
 	if (!may)
-		return restart(r);
+		return start_again(r);
 	if (err)
 		return complain(r, "does not write what is mapped", iova, len, err);
 

@@ -82,7 +82,7 @@ struct server {
 	bool running;
 	uint16_t last_avail;
 	struct vduse_vq_info vq;
-	volatile uint8_t *held;
+	uint8_t *held;
 };
 
 /* What it reaches */
@@ -224,7 +224,7 @@ static int server_touch(struct server *s)
 	signal(SIGBUS, on_sigbus);
 	if (sigsetjmp(touch_failed, 1))
 		return -EFAULT;
-	*s->held = ~*s->held;
+	__atomic_xor_fetch(s->held, 0xff, __ATOMIC_SEQ_CST);
 
 	return 0;
 }
