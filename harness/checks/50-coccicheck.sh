@@ -14,7 +14,10 @@ report_at()
 	local here source=$build/check-cocci
 
 	with_check_tree
-	grep -rlE '^(@|initialize|script).*:ocaml|^@.*script: *ocaml' "$check_tree/scripts/coccinelle" | xargs -r rm
+	# Those of the first report are gone in the second
+	{
+		grep -rlE '^(@|initialize|script).*:ocaml|^@.*script: *ocaml' "$check_tree/scripts/coccinelle" || true
+	} | xargs -r rm
 	rm -rf "$source"
 	mkdir -p "$source"
 	mapfile -t here < <(gt ls-tree -r --name-only "$1" -- "${files[@]}")
