@@ -69,6 +69,13 @@ if [ ! -e "$image" ] || [ ! -e "$modules" ]; then
 	die "there is no $flavour kernel: make kernel first"
 fi
 
+# Process 1, put there as a whole as another run may begin
+init=$build/guest-init
+if [ ! -e "$init" ] || [ "$top/harness/guest-init.c" -nt "$init" ]; then
+	logged guest-init gcc -O2 -Wall -static -o "$init.$$" "$top/harness/guest-init.c"
+	mv "$init.$$" "$init"
+fi
+
 # What belongs to a run, kept for the last fifty. Another run may be doing the same
 mkdir -p "$log/vm"
 runs=("$log"/vm/*)
@@ -95,11 +102,11 @@ interactive=y
 } >"$run/command"
 chmod +x "$run/command"
 cat >"$run/env" <<-EOF
-	VM_MODULES='$modules'
-	VM_FOLDER='$PWD'
+	VM_MODULES=$modules
+	VM_FOLDER=$PWD
 	VM_INTERACTIVE=$interactive
 	VM_KMEMLEAK=$kmemleak
-	VM_TERM='${TERM:-dumb}'
+	VM_TERM=${TERM:-dumb}
 EOF
 
 # shellcheck disable=SC2054 # QEMU wants the commas
@@ -109,7 +116,7 @@ qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
 	-append "console=ttyS0 root=host rootfstype=9p ro
 rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose
 panic=-1 oops=panic panic_on_warn=1 sysctl.kernel.hung_task_panic=1
-${append:+$append }init=$top/harness/guest-init -- $run"
+${append:+$append }init=$init -- $run"
 	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap
 	-device virtio-9p-pci,fsdev=root,mount_tag=host
 	-chardev "file,id=console,path=$console" -serial chardev:console

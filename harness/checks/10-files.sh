@@ -34,7 +34,7 @@ licensed()
 	local missing
 
 	grep -q 'GNU GENERAL PUBLIC LICENSE' COPYING
-	missing=$(ours | grep -E '\.(c|h|sh|rst|py|gp)$|(^|/)(Makefile|Kbuild|guest-init)$|^\.ci/' |
+	missing=$(ours | grep -E '\.(c|h|sh|rst|py|gp)$|(^|/)(Makefile|Kbuild)$|^\.ci/' |
 		while read -r file; do
 			head -n 3 "$file" | grep -q SPDX-License-Identifier: || echo "$file"
 		done)
