@@ -39,6 +39,20 @@ callbacks()
 	grep -q '^ok .*callbacks_end_with_their_client$' "$tap"
 }
 
+# What the author of a parent runs: every test, on a device that is there already
+given_device()
+{
+	local device=/sys/bus/vdpa/devices/mine home=$build/check-device command
+
+	rm -rf "$home"
+	mkdir -p "$home"
+	cp "$top/tools/testing/selftests/vdpa/test_device.sh" "$build"/selftests/{vhost_vdpa,handover} "$home"
+	command="modprobe -a vdpa_sim_net vhost_vdpa && vdpa dev add name mine \
+		mgmtdev vdpasim_net mac 02:00:00:00:00:01 && $home/test_device.sh -q -r \$(basename $device/vhost-vdpa-*)"
+	"$top/harness/vm.sh" --timeout 300 -- "$command" | tee "$home/tap"
+	[ "$(grep -c '^# Totals: pass:[1-9][0-9]* fail:0 ' "$home/tap")" = 2 ]
+}
+
 # Firmware that does not let the kernel own what is on user context 0
 old_firmware()
 {
@@ -68,6 +82,7 @@ single_pages()
 
 beside "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 beside "parents: vp_vdpa calls nobody back who is gone" callbacks
+beside "parents: one command tests a device that is there" given_device
 beside "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 beside "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 beside "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages

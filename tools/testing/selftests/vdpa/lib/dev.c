@@ -30,9 +30,10 @@ static void usage(const char *program)
 		"  -l  list the tests by name\n"
 		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
 		"  -q  quick: do less often what is only done again and again\n"
-		"  -d  test this device instead of those that the test creates\n"
+		"  -d  test this device instead of those that the test creates: it sends\n"
+		"      frames, and overwrites the first sectors of a disk\n"
 		"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
-		"  -k  its reset has never dropped mappings (platform IOMMU)\n"
+		"  -k  its reset never drops mappings (its parent has no .compat_reset)\n"
 		"  -b  do not reset it with requests in flight\n"
 		"  -r  it may be bound to virtio-vdpa and back (handover)\n",
 		program);
