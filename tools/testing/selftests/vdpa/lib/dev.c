@@ -26,9 +26,10 @@ struct vdpa_given vdpa_given;
 static void usage(const char *program)
 {
 	fprintf(stderr,
-		"Usage: %s [-l] [-t PATTERN] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
+		"Usage: %s [-l] [-t PATTERN] [-w SECONDS] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
 		"  -l  list the tests by name\n"
 		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
+		"  -w  a test that takes longer has failed\n"
 		"  -q  quick: do less often what is only done again and again\n"
 		"  -d  test this device instead of those that the test creates: it sends\n"
 		"      frames, and overwrites the first sectors of a disk\n"
@@ -62,7 +63,7 @@ int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:nkbrqlt:")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nkbrqlt:w:")) != -1) {
 		switch (opt) {
 		case 'd':
 			find_given(argv[0], optarg);
@@ -88,6 +89,9 @@ int vdpa_parse_args(int argc, char **argv)
 			break;
 		case 't':
 			vdpa_given.pattern = optarg;
+			break;
+		case 'w':
+			vdpa_given.seconds = atoi(optarg);
 			break;
 		default:
 			usage(argv[0]);

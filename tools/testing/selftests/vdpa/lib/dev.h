@@ -32,6 +32,7 @@ struct vdpa_given {
 	bool may_rebind;
 	bool quick;
 	const char *pattern;	/* of the names of the tests to run */
+	int seconds;		/* after which a test has failed; 0: its own limit */
 	bool list;		/* do not run them, but say their names */
 };
 

@@ -19,7 +19,7 @@ static bool vdpa_is_selected(const struct __fixture_metadata *f,
 
 	snprintf(name, sizeof(name), "%s%s%s.%s", f->name, v ? "." : "",
 		 v ? v->name : "", t->name);
-	if (vdpa_given.pattern && fnmatch(vdpa_given.pattern, name, 0))
+	if (vdpa_given.pattern && fnmatch(vdpa_given.pattern, name, FNM_EXTMATCH))
 		return false;
 	if (vdpa_given.list)
 		puts(name);
@@ -47,6 +47,8 @@ vdpa_select_tests(const struct __fixture_metadata *f,
 		*end = malloc(sizeof(*t));
 		**end = *t;
 		(*end)->next = NULL;
+		if (vdpa_given.seconds && vdpa_given.seconds < t->timeout)
+			(*end)->timeout = vdpa_given.seconds;
 		end = &(*end)->next;
 	}
 
