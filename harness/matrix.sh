@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Who can follow whom: the matrix of tools/testing/selftests/vdpa/matrix.c, with
+# matrix.sh [PARENT]...: who can follow whom, for each parent or these, which
+# "--parents" lists: the matrix of tools/testing/selftests/vdpa/matrix.c, with
 # our modules and with those of the base beside it, into out/<base>/matrix-<flavour>.txt.
 #
 # ROUNDS   how often each case is tried (2)
@@ -8,15 +9,20 @@
 # SIDES    which modules to try (ours unpatched)
 
 . "$(dirname "$0")/lib.sh"
-lock_build
-
 rounds=${ROUNDS:-2} flavour=${FLAVOUR:-fast}
 read -ra sides <<<"${SIDES:-ours unpatched}"
-work=$build/matrix
 address=0000:00:09.0
 parents=('vdpa_sim net set_map' 'vdpa_sim net dma_map' 'vdpa_sim blk set_map'
 	'vdpa_sim blk dma_map' 'mlx5 net' 'vp_vdpa blk' 'VDUSE blk')
 cases=16
+if [ "${1:-}" = --parents ]; then
+	printf '%s\n' "${parents[@]}"
+	exit
+fi
+[ $# = 0 ] || parents=("$@")
+lock_build
+name=matrix-$flavour${1:+-${1// /-}}
+work=$build/$name
 
 "$top/harness/build-selftests.sh" >/dev/null
 rm -rf "$work"
@@ -114,7 +120,7 @@ done
 	printf ' | %-9s' "${sides[@]}"
 	printf '\n'
 	cat "$work/table"
-} >"$out/matrix-$flavour.txt"
+} >"$out/$name.txt"
 
 # On one screen: a group of signs for each hand-over, a sign for each way to leave
 {
@@ -143,9 +149,9 @@ done
 	echo 'Groups: vhost -> virtio, virtio -> vhost, vhost -> vhost of another process,'
 	echo 'vhost -> deleted and created anew. In each: the first owner leaves in order,'
 	echo 'leaves maps behind, is killed under load, its parent is unloaded.'
-} >"$out/matrix-$flavour-short.txt"
-cat "$out/matrix-$flavour-short.txt"
-step "what failed, and why: $out/matrix-$flavour.txt"
+} >"$out/$name-short.txt"
+cat "$out/$name-short.txt"
+step "what failed, and why: $out/$name.txt"
 
 expected=$((cases * ${#parents[@]}))
 good=$(awk -F ' [|] ' '$4 ~ /^ok *$/' "$work/table" | wc -l)

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Everything that must hold: the scripts of harness/checks (or what else the base
 # names as "checks"), or those of them whose
-# name contains one of the arguments. First comes what the others need, in its
-# order; then all the others at once, with as many checks at a time as there are
-# processors.
+# name contains one of the arguments. They run at once, with as many checks at a time
+# as there are places for; those that need kernels begin when these are built.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -29,6 +28,11 @@ wanted()
 	return 1
 }
 
+needs_kernels()
+{
+	grep -q '^# Needs: kernels' "$1"
+}
+
 run()
 {
 	TIMEFORMAT="%R %U %S ${1##*/}"
@@ -47,17 +51,23 @@ for script in "$checks"/[0-9]*.sh; do
 	0*) continue ;;
 	esac
 	scripts+=("$script")
-	! grep -q '^# Needs: kernels' "$script" || needs=y
+	! needs_kernels "$script" || needs=y
 done
 [ ! "$needs" ] || before=("$checks"/0*.sh)
 
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 trap 'exit 1' INT TERM
+building=()
 for script in "${before[@]}"; do
-	run "$script"
+	run "$script" &
+	building+=($!)
 done
 for script in "${scripts[@]}"; do
-	run "$script" &
+	needs_kernels "$script" || run "$script" &
+done
+[ ! "$needs" ] || wait "${building[@]}"
+for script in "${scripts[@]}"; do
+	! needs_kernels "$script" || run "$script" &
 done
 wait
 

@@ -11,16 +11,17 @@ places=$build/places
 passed=$build/passed
 checks=0
 
-# take_place: wait for one of as many places as there are processors, which all
-# scripts share; its number is $place. Only the first in the queue looks for one:
-# if each did, the processors would be busy with that.
+# take_place: wait for a place, of which all scripts share as many as there are
+# processors, and half as many more as much of what runs in a machine is waiting;
+# its number is $place. Only the first in the queue looks for one: if each did, the
+# processors would be busy with that.
 take_place()
 {
 	mkdir -p "$places"
 	exec 6>"$places/queue"
 	flock 6
 	while :; do
-		for ((place = 1; place <= jobs; place++)); do
+		for ((place = 1; place <= (3 * jobs + 1) / 2; place++)); do
 			exec 8>"$places/$place"
 			if flock -n 8; then
 				exec 6>&-
@@ -35,29 +36,37 @@ take_place()
 # succeeds; what it printed if it does not
 judge()
 {
-	local file=$log/check/$script-$1.log key=$2 what=$3 code start took line
+	local name=$script-$1 key=$2 what=$3 file=$log/check/$script-$1.log code start took
 
+	jobs=1
+	# What passed within it is counted there
+	export COUNT=$log/check/$name.count
 	shift 3
-	# One of the places has one processor
-	[ "$place" = all ] || jobs=1
 	start=$(date +%s)
 	set +e
 	(
 		set -e
-		export JOBS=$jobs
+		export JOBS=1
 		"$@"
 	) >"$file" 2>&1 </dev/null
 	code=$?
 	set -e
 	took=$(($(date +%s) - start))
 	if [ $code = 0 ]; then
-		[ -z "$key" ] || { mkdir -p "$passed"; : >"$passed/$key"; }
+		[ -z "$key" ] || remember "$key" "$name"
 		tell pass "$what ($took s)"
 	else
 		tell fail "$what ($took s)" "$(tail -n 40 "$file" | sed 's/^/# /'
 			echo "# all of it: $file")"
 	fi
 	echo "$took $what" >>"$log/check/times"
+}
+
+# remember KEY NAME: that a check has passed, and how many single tests it counted
+remember()
+{
+	mkdir -p "$passed"
+	cat "$log/check/$2.count" >"$passed/$1" 2>/dev/null || : >"$passed/$1"
 }
 
 # tell pass|fail WHAT [MORE]: the line of a check, and its share in the sum
@@ -78,17 +87,9 @@ check()
 {
 	checks=$((checks + 1))
 	(
-		[ "${place:-}" ] || take_place
+		take_place
 		judge $checks '' "$@"
 	)
-}
-
-# alone WHAT COMMAND...: with all processors, while nothing else runs
-alone()
-{
-	local place=all
-
-	check "$@"
 }
 
 # beside WHAT COMMAND...: in one of the places, while what comes next goes on. At
@@ -105,6 +106,7 @@ beside_once()
 	checks=$((checks + 1))
 	if [ "$1" ] && [ -e "$passed/$1" ]; then
 		touch "$passed/$1"
+		cat "$passed/$1" >>"$TALLY"
 		tell pass "$2 (as before)"
 		return
 	fi
@@ -115,6 +117,28 @@ beside_once()
 	judge $checks "$@" &
 	exec 8>&-
 	place=''
+}
+
+# whole_state WORD...: a digest of all that a run in a machine depends on, and of
+# the words
+whole_state()
+{
+	{
+		gt rev-parse 'base^{tree}' "$made^{tree}"
+		find "$top/harness" "$patches" -type f ! -name '*.mutant' ! -name '*.patch' \
+			! -path "$top/harness/checks/*" -print0 | sort -z | xargs -0 cat
+		cat "$top/harness/checks/check-lib.sh" "$0"
+		qemu-system-x86_64 --version
+		gcc --version
+		uname -srv
+		echo "$@"
+	} | digest
+}
+
+# once WHAT COMMAND...: in a machine, unless it has passed there as everything is
+once()
+{
+	beside_once "$(whole_state "$*")" "$@"
 }
 
 # digest: of standard input
