@@ -326,6 +326,23 @@ TEST_F(leave, mapping_that_got_lost_is_renewed_by_a_reset)
 	EXPECT_IO();
 }
 
+/* Its mapping went with a reset from before it asked for more */
+TEST_F(leave, late_acknowledgement_brings_the_mapping_back)
+{
+	if (!variant->parent.batch)
+		SKIP(return, "not for this parent: it has no .set_map");
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
+	MAP_AND_START();
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_NO_IO();
+
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC | F_PERSIST));
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_IO();
+}
+
 TEST_F(leave, reset_fails_as_long_as_a_mapping_is_lost)
 {
 	const uint64_t other = 2 * self->c.iova;

@@ -191,6 +191,7 @@ static int move_net(struct vdpa_client *c, uint64_t iova, uint32_t len,
 		{ iova, len, true },
 	};
 	uint8_t *eth = p->out + HEAD - ETH_HLEN;
+	uint16_t last;
 	int r;
 
 	memset(p->out, 0, HEAD);
@@ -201,6 +202,10 @@ static int move_net(struct vdpa_client *c, uint64_t iova, uint32_t len,
 	client_post(c, 1, 0, out, write ? 1 : 2);
 	/* When it has been sent, it has been received, or almost */
 	r = client_kick(c, 1) ?: await(c, 1, ms) ?: await(c, 0, ms / 4);
+	/* A buffer that could not be filled may come back with nothing in it */
+	last = p->ring[0].used.idx - 1;
+	if (!r && !p->ring[0].used.ring[last % CLIENT_RING_NUM].len)
+		r = -EIO;
 
 	return r ?: memcmp(eth, p->in + HEAD - ETH_HLEN, ETH_HLEN) ?
 	       -EBADMSG : 0;
