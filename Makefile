@@ -13,7 +13,7 @@ help:
 	@echo '                (ONLY="mutants boot": the checks with one of these words in their name)'
 	@echo 'make selftests  the selftests (T=vduse: one program; TEST=name: one test; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
-	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1)'
+	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'
@@ -45,7 +45,8 @@ test: need-tree-kernel-vm-selftests-checks-clients
 selftests: need-tree-kernel-vm-selftests kernel
 	@harness/selftests.sh --flavour $(FLAVOUR) $(if $(TEST),--test '$(TEST)') $(T)
 
-mutation: need-tree-kernel-vm-selftests-profile kernel
+mutation: need-tree-kernel-vm-selftests-profile tree
+	@harness/kernel.sh mutation
 	@harness/mutation.sh
 
 matrix: need-tree-kernel-vm-selftests kernel

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# kernel.sh [fast|debug]: build the kernel of the tree, and the modules that the
+# kernel.sh [fast|debug|mutation]: build the kernel of the tree, and the modules that the
 # series can touch once more from the sources of the base.
 
 . "$(dirname "$0")/modules-lib.sh"

@@ -126,8 +126,8 @@ obj_dir()
 {
 	case $1 in
 	fast) echo "$build/obj" ;;
-	debug) echo "$build/obj-debug" ;;
-	*) die "no such flavour: $1 (fast or debug)" ;;
+	debug | mutation) echo "$build/obj-$1" ;;
+	*) die "no such flavour: $1 (fast, debug or mutation)" ;;
 	esac
 }
 

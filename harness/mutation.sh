@@ -2,48 +2,246 @@
 # SPDX-License-Identifier: GPL-2.0
 # How many bugs do the selftests find? N bugs, drawn at random with SEED from the
 # lines that the series adds or changes, as many at a time as there are processors.
-# A mutant that does not compile is replaced by the next one. It is found if a
-# test fails, the kernel complains, or a test does not end. Prints the share that
-# is found and the survivors, which are in out/<base>/mutation/.
+# A mutant that does not compile, or not without a warning of its types, is
+# replaced by the next one.
+#
+# A bug is found if a test fails that passes without it, or if the kernel
+# complains: of a task that hangs or does not give up the CPU, of memory that
+# leaked, of anything. So is one with which the guest takes more than twice the
+# CPU time that it takes without. What did not end for another reason, such as a
+# host that is busy, is not.
+#
+# Prints the share that is found and the survivors, with what the base's file
+# "survivors" says of them. What was found out is remembered in
+# build/<base>/mutation/: that a bug is found until the program that found it
+# changes, that it is not until any of them does. FRESH=y forgets it.
 
 . "$(dirname "$0")/mutants-lib.sh"
 lock_build
 
 number=${N:-20} seed=${SEED:-1}
 work=$out/mutation
+known=$build/mutation
+[ "${FRESH:-}" != y ] || rm -rf "$known"
 rm -rf "$work"
-mkdir -p "$work"
+mkdir -p "$work" "$known"
+# Other types than the function takes are no bug that reaches a test
+export KCFLAGS='-Werror=incompatible-pointer-types -Werror=int-conversion'
 total=$("$top/harness/mutation.py" "$tree" $((number * 2)) "$seed" "$work")
 step "$number of the $total bugs that could be drawn, with SEED=$seed"
 "$top/harness/build-selftests.sh" >/dev/null
+disk=$work/disk
+truncate -s 16M "$disk"
 
-# programs_for MUTANT: what could notice, and arguments for it
+# programs_for FILE: what could notice, with arguments: what finds most in a second
+# comes first. All of a list takes less than 40 s.
 programs_for()
 {
-	case $(mutant_key "$1" What) in
-	drivers/vdpa/mlx5/*) printf '%s\n' mlx5 'vhost_vdpa -t *mlx5*' 'handover -t *mlx5*' ;;
-	drivers/vdpa/vdpa_user/*) printf '%s\n' vduse 'vhost_vdpa -t *vduse*' 'handover -t *vduse*' ;;
-	drivers/vdpa/virtio_pci/*) printf '%s\n' vp_vdpa ;;
-	drivers/virtio/*) printf '%s\n' handover vduse ;;
-	*) printf '%s\n' map_path vhost_vdpa handover vduse mlx5 ;;
+	case $1 in
+	drivers/vdpa/mlx5/*)
+		cat <<-'EOF'
+			mlx5
+			mlx5_stream
+			reach -t *mlx5.*
+			handover -t *mlx5*
+			vhost_vdpa -t @(client.net_mlx5.*|spaces.mlx5.*)
+			map_path -t *mlx5*
+			failnth -t *mlx5*
+		EOF
+		;;
+	drivers/vdpa/vdpa_user/*)
+		cat <<-'EOF'
+			vduse -t !(*.exit_does_not_wait_for_ever)
+			vduse_deaths
+			reach -t *vduse*
+			handover -t *vduse*
+			vhost_vdpa -t *vduse*
+		EOF
+		;;
+	drivers/vdpa/virtio_pci/*)
+		cat <<-'EOF'
+			leave -t callbacks*
+			vp_vdpa.sh
+		EOF
+		;;
+	drivers/vdpa/vdpa_sim/*)
+		cat <<-'EOF'
+			leave
+			parent_ops
+			reach -t *net_?(set|dma)_map.*
+			failnth -t failnth.net_*_map.*
+			handover -t *net_*_map.*
+			vhost_vdpa -t @(spaces.*_map.*|*.net_*_map.*)
+			map_path -t @(small|map.dma_map).*
+			handover -t *blk_set_map.*
+		EOF
+		;;
+	drivers/virtio/* | drivers/vdpa/vdpa.c)
+		cat <<-'EOF'
+			leave
+			handover -t !(*.blk_*)
+			parent_ops
+			vduse_deaths
+			vhost_vdpa -t *.net_set_map.*
+			map_path -t @(small.*|map.set_map.!(page_is_not_pinned_without_end))
+			failnth -t failnth.net_set_map.*
+		EOF
+		;;
+	*)
+		cat <<-'EOF'
+			leave
+			parent_ops
+			map_path -t @(small.*|map.[sd]*.!(page_is_not_pinned_without_end))
+			failnth -t mapfail.*.failed_*
+			vhost_vdpa -t @(spaces.dma_map.*|*.net_dma_map_asid1.*|*.vduse*)
+			vp_vdpa.sh
+			handover -t *.@(vduse_blk|net_set_map).*
+			reach -t *.@(vduse_blk|net_dma_map_asid1).*
+		EOF
+		;;
 	esac
 }
 
-# command FILE: each program up to its first failure
-command_for()
+# group FILE: those with the same programs have the same
+group()
+{
+	programs_for "$1" | digest
+}
+
+# digest: of what it is given
+digest()
+{
+	sha256sum | cut -c1-16
+}
+
+# commands_for FILE: for the guest, up to the first failure
+commands_for()
 {
 	local program
 
+	cat <<-'EOF'
+		t()
+		{
+			echo "# program ${1##*/}"
+			"$@" 2>&1 | awk '{ print; fflush() } /^(not ok|FAIL)/ { exit 1 }' || exit 1
+		}
+	EOF
+	! programs_for "$1" | grep -q '^vp_vdpa' || echo "export VDPA_PCI=0000:00:09.0"
 	programs_for "$1" | while read -r program; do
 		set -f
 		# shellcheck disable=SC2086 # the arguments are words
 		set -- $program
-		[ ! -x "$build/selftests/$1" ] || {
-			printf '%q ' "$build/selftests/$1" -q "${@:2}"
-			echo "| sed '/^not ok/q'; "
-		}
-	done | tr -d '\n'
+		case $1 in
+		vp_vdpa.sh)
+			echo "t $tree/tools/testing/selftests/vdpa/vp_vdpa.sh 0000:00:09.0 0000:00:0a.0" \
+				"-- $build/selftests/vhost_vdpa -q -w 60 -k -n -d"
+			;;
+		*) printf 't '; printf '%q ' "$build/selftests/$1" -q -w 60 "${@:2}"; echo ;;
+		esac
+	done
+	cat <<-'EOF'
+		sleep 5
+		echo scan >/sys/kernel/debug/kmemleak
+		echo scan >/sys/kernel/debug/kmemleak
+		cat /sys/kernel/debug/kmemleak >/dev/console
+	EOF
 }
+
+# run FILE MODS NAME SECONDS: in a guest that has so much CPU time
+run()
+{
+	local machine=(--mlx5) virtio=iommu_platform=on,disable-legacy=on
+
+	if programs_for "$1" | grep -q '^vp_vdpa'; then
+		machine=(--iommu
+			--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on"
+			--qemu "-device virtio-blk-pci,drive=d0,$virtio,addr=9"
+			--qemu "-netdev user,id=n0,restrict=on"
+			--qemu "-device virtio-net-pci,netdev=n0,$virtio,romfile=,addr=a")
+	fi
+	(
+		ulimit -t "$4"
+		exec "$top/harness/vm.sh" --flavour mutation --modules "$2" "${machine[@]}" \
+			--append "sysctl.kernel.hung_task_timeout_secs=15 slub_debug=FZP" \
+			--timeout 900 -- "$(commands_for "$1")"
+	) >"$3.tap" 2>"$3.err"
+}
+
+# usual FILE: the CPU time that its programs take with the modules as they are
+usual()
+{
+	local name
+
+	name=$known/usual-$(group "$1")-$(gt rev-parse 'refs/vdpa-persist/made^{tree}')-$tests
+	(
+		flock 7
+		if [ ! -e "$name" ]; then
+			[ ! -e "$work/usual-$(group "$1").tap" ] ||
+				die "the tests of $1 have failed without a bug"
+			clean_modules mutation "$build/mutant-mutation-0"
+			TIMEFORMAT='%U %S'
+			{ time run "$1" "$build/mutant-mutation-0-mods" "$work/usual-$(group "$1")" 400; } \
+				2>"$name.new" || die "the tests of $1 fail without a bug" \
+					"(see $work/usual-$(group "$1").tap and .err)"
+			awk '{ print int($1 + $2 + 1) }' "$name.new" >"$name"
+			step "the tests of $1 take $(cat "$name") s of CPU time"
+		fi
+	) 7>"$known/lock-$(group "$1")"
+	cat "$name"
+}
+
+# what_found NAME
+what_found()
+{
+	if grep -q '^not ok\|^FAIL' "$1.tap"; then
+		sed -n 's/^#  RUN  *\([^ ]*\).*/\1/p' "$1.tap" | tail -n 1
+	elif grep -q 'QEMU ended with status 15[0-9]\|QEMU ended with status 137' "$1.err"; then
+		echo "more than twice the CPU time"
+	elif grep -q 'FAILED: the kernel complained' "$1.err"; then
+		grep -aoE -m 1 'BUG: .*|WARNING: .*|INFO: .*|unreferenced object|Oops.*|panic.*' \
+			"$1.err" || echo "a complaint of the kernel"
+	fi
+}
+
+# judge MUTANT PLACE: prints what found it, or nothing
+judge()
+{
+	local mutant=$1 name=${1%.mutant} source=$build/mutant-mutation-$2 file limit
+
+	file=$(sed -n 's/^File: //p' "$mutant")
+	limit=$(usual "$file") || exit
+	run "$file" "$source-mods" "$name" $((2 * limit + 10)) || true
+	what_found "$name"
+}
+
+# remembered MUTANT: "found BY", "survived" or nothing
+remembered()
+{
+	local fate by program digest
+
+	[ -e "$known/$(key "$1")" ] || return 0
+	IFS='|' read -r fate program digest by <"$known/$(key "$1")"
+	case $fate in
+	none) echo none ;;
+	found) [ "$digest" != "$(program_digest "$program")" ] || echo "found by $by" ;;
+	survived) [ "$digest" != "$tests" ] || echo survived ;;
+	esac
+}
+
+key()
+{
+	sed '/^What: /d' "$1" | digest
+}
+
+program_digest()
+{
+	cat "$top/tools/testing/selftests/vdpa/${1%.sh}".* | digest
+}
+
+tests=$({
+	declare -f programs_for commands_for run
+	cd "$top" && find tools/testing -type f -not -name '.*' | sort | xargs cat
+} | digest)
 
 # judged: how many there are already
 judged()
@@ -51,10 +249,18 @@ judged()
 	find "$work" -name '*.found' -o -name '*.survived' | wc -l
 }
 
-# one MUTANT: in the folder of whichever place is free
+# conclude MUTANT FATE
+conclude()
+{
+	echo "$2" >"${1%.mutant}.fate"
+	mv "$1" "${1%.mutant}.${2%% *}"
+	step "$(judged): $(basename "$1" .mutant) $2: $(mutant_key "${1%.mutant}.${2%% *}" What)"
+}
+
+# try_one MUTANT: in the folder of whichever place is free
 try_one()
 {
-	local mutant=$1 name=${1%.mutant} code=0 place source fate
+	local mutant=$1 name=${1%.mutant} place source by program fate
 
 	for ((place = 1; ; place = place % jobs + 1)); do
 		exec 8>"$build/mutation-$place.lock"
@@ -62,33 +268,48 @@ try_one()
 		sleep 0.2
 	done
 	[ "$(judged)" -lt "$number" ] || return 0
-	source=$build/mutant-fast-$place
-	if ! (JOBS=1 build_mutant fast "$mutant" "$source") >"$name.build" 2>&1; then
-		echo "does not compile" >"$name.none"
+	fate=$(remembered "$mutant")
+	if [ "$fate" ]; then
+		conclude "$mutant" "$fate"
 		return
 	fi
-	"$top/harness/vm.sh" --modules "$source-mods" --mlx5 --timeout 40 -- \
-		"$(command_for "$mutant")" >"$name.tap" 2>"$name.err" || code=$?
-	if grep -q '^not ok' "$name.tap" || [ $code = 99 ] || hangs "$name"; then
-		fate=found
-	else
-		fate=survived
+	source=$build/mutant-mutation-$place
+	if ! (JOBS=1 build_mutant mutation "$mutant" "$source") >"$name.build" 2>&1; then
+		echo 'none|||' >"$known/$(key "$mutant")"
+		conclude "$mutant" none
+		return
 	fi
-	mv "$mutant" "$name.$fate"
-	step "$(judged): ${name##*/} $fate"
+	by=$(judge "$mutant" "$place") || return 0
+	program=$(sed -n 's/^# program //p' "$name.tap" | tail -n 1)
+	if [ "$by" ]; then
+		echo "found|$program|$(program_digest "$program")|$by" >"$known/$(key "$mutant")"
+		conclude "$mutant" "found by $by"
+	else
+		echo "survived||$tests|" >"$known/$(key "$mutant")"
+		conclude "$mutant" survived
+	fi
 }
 
-# hangs NAME: nothing was said for half of the time
-hangs()
+# reason MUTANT: what the list says of it
+reason()
 {
-	grep -q 'did not end' "$1.err" &&
-		[ $(($(date +%s) - $(date -r "$1.tap" +%s))) -gt 20 ]
+	KEY=$(mutant_key "$1" Key) awk '
+		!/^[#\t]/ { mine = $0 == ENVIRON["KEY"] }
+		/^\t/ && mine { sub(/^\t/, ""); print }' "$patches/survivors" 2>/dev/null
 }
 
 each try_one "$work"/*.mutant
-found=$(find "$work" -name '*.found' | wc -l)
+found=$(find "$work" -name '*.found' | wc -l) listed=0 equivalent=0
 for file in "$work"/*.survived; do
-	[ ! -e "$file" ] || sed -n 's/^What: /survived: /p' "$file"
+	[ -e "$file" ] || continue
+	why=$(reason "$file")
+	sed -n 's/^What: /survived: /p' "$file"
+	printf '    %s\n' "${why:-not listed}"
+	[ -z "$why" ] || listed=$((listed + 1))
+	[[ $why != equivalent* ]] || equivalent=$((equivalent + 1))
 done
 of=$(judged)
-echo "mutation: SEED=$seed, $found of $of found ($((of ? found * 100 / of : 0)) %)"
+echo "of the series $(gt rev-parse --short=12 'refs/vdpa-persist/made^{tree}') on $(date -I)," \
+	"$total bugs could be drawn"
+echo "mutation: SEED=$seed, $found of $of found ($((of ? found * 100 / of : 0)) %)," \
+	"$((of - found)) survivors, of which $listed are listed, $equivalent as equivalent"
