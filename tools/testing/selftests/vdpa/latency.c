@@ -142,6 +142,14 @@ static void print(const char *parent, size_t size, const char *phase)
 	set_latest(0);
 }
 
+/* In a batch: without, the base builds the whole table anew for each page */
+static int map_all(struct vdpa_client *c, void *mem, size_t size)
+{
+	return client_batch(c, 0, true) ?:
+	       client_map_at(c, 0, IOVA, mem, size) ?:
+	       client_batch(c, 0, false);
+}
+
 static int session(struct vdpa_client *c, const struct vdpa_dev *dev,
 		   const char *parent, void *mem, size_t size)
 {
@@ -154,7 +162,7 @@ static int session(struct vdpa_client *c, const struct vdpa_dev *dev,
 		return r;
 
 	set_latest(0);
-	r = client_map_at(c, 0, IOVA, mem, size);
+	r = map_all(c, mem, size);
 	if (!r)
 		r = client_io(c, IO_TIMEOUT_MS);
 	if (r)
@@ -166,7 +174,7 @@ static int session(struct vdpa_client *c, const struct vdpa_dev *dev,
 		return r;
 	print(parent, size, "unmap");
 
-	r = client_map_at(c, 0, IOVA, mem, size);
+	r = map_all(c, mem, size);
 	if (r)
 		return r;
 	set_latest(0);
@@ -178,7 +186,7 @@ static int session(struct vdpa_client *c, const struct vdpa_dev *dev,
 
 	r = client_unmap_at(c, 0, 0, 0);
 	if (!r)
-		r = client_map_at(c, 0, IOVA, mem, size);
+		r = map_all(c, mem, size);
 	if (r)
 		return r;
 	set_latest(0);

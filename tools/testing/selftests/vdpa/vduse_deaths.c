@@ -6,7 +6,6 @@
  * What needs no daemon, such as to close the file, does not wait for one.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
@@ -66,24 +65,6 @@ FIXTURE_TEARDOWN(deaths)
 	vdpa_dev_put(&self->dev);
 }
 
-/* An operation, in a thread of its own: the daemon's parent has to live on */
-struct work {
-	int (*op)(struct _test_data_deaths *self);
-	struct _test_data_deaths *self;
-	bool done;
-	int result;
-};
-
-static void *do_work(void *arg)
-{
-	struct work *work = arg;
-
-	work->result = work->op(work->self);
-	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
-
-	return NULL;
-}
-
 static int seconds(void)
 {
 	struct timespec ts;
@@ -100,26 +81,14 @@ static int seconds(void)
 static bool works_with_death(struct __test_metadata *_metadata,
 			     struct _test_data_deaths *self, enum vduse_death death,
 			     unsigned int nth, bool successor,
-			     int (*op)(struct _test_data_deaths *self))
+			     int (*op)(void *arg))
 {
-	struct work work = { .op = op, .self = self };
-	bool died = false, done;
-	int start = seconds();
-	pthread_t thread;
+	int result = 0, start = seconds();
+	bool died = false;
 
-	vduse_daemon_die(self->daemon, nth, death);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, do_work, &work));
-	do {
-		usleep(1000);
-		done = __atomic_load_n(&work.done, __ATOMIC_ACQUIRE);
-		died |= vduse_daemon_died(self->daemon);
-		if (!self->daemon->pid && (successor || done))
-			ASSERT_EQ(0, vduse_daemon_restart(self->daemon));
-	} while (!done);
-	pthread_join(thread, NULL);
-	vduse_daemon_die(self->daemon, 0, death);
-
-	EXPECT_EQ(0, work.result) {
+	ASSERT_EQ(0, vduse_daemon_fail_during(self->daemon, nth, death, successor,
+					      &died, op, self, &result));
+	EXPECT_EQ(0, result) {
 		TH_LOG("death at message %u", nth);
 	}
 	EXPECT_GE(AT_ONCE_S, seconds() - start) {
@@ -129,49 +98,65 @@ static bool works_with_death(struct __test_metadata *_metadata,
 	return died;
 }
 
-static int op_open(struct _test_data_deaths *self)
+static int op_open(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return client_open(&self->c, &self->dev, 0) ?:
 	       client_ack(&self->c, self->c.features);
 }
 
-static int op_start(struct _test_data_deaths *self)
+static int op_start(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return client_map(&self->c) ?: client_start(&self->c);
 }
 
-static int op_io(struct _test_data_deaths *self)
+static int op_io(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return client_io(&self->c, IO_TIMEOUT_MS);
 }
 
-static int op_reset(struct _test_data_deaths *self)
+static int op_reset(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return client_reset(&self->c);
 }
 
-static int op_unmap(struct _test_data_deaths *self)
+static int op_unmap(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return client_unmap(&self->c);
 }
 
-static int op_close(struct _test_data_deaths *self)
+static int op_close(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	client_close(&self->c);
 
 	return 0;
 }
 
 /* The client leaves its mappings behind */
-static int op_to_virtio(struct _test_data_deaths *self)
+static int op_to_virtio(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	client_close(&self->c);
 
 	return vdpa_bind(&self->dev, "virtio_vdpa") ?: virtio_io(&self->dev);
 }
 
-static int op_to_vhost(struct _test_data_deaths *self)
+static int op_to_vhost(void *arg)
 {
+	struct _test_data_deaths *self = arg;
+
 	return vdpa_bind(&self->dev, "vhost_vdpa") ?: op_open(self);
 }
 

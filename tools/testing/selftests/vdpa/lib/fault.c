@@ -74,6 +74,23 @@ const struct fault_source memory_fault = {
 	.disarm = memory_disarm,
 };
 
+int fault_run(const struct fault_source *source, struct vdpa_dev *dev,
+	      unsigned int nth, bool *failed, int (*op)(void *arg), void *arg)
+{
+	int r;
+
+	if (source->run)
+		return source->run(source, dev, nth, failed, op, arg);
+
+	r = source->arm(source, nth);
+	if (r)
+		return r;
+	r = op(arg);
+	*failed = source->disarm(source);
+
+	return r;
+}
+
 #define SIM_DEBUGFS	DEBUGFS "vdpa_sim/"
 #define SIM_ALWAYS	1000000
 

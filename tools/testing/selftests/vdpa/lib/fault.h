@@ -21,6 +21,8 @@ bool fault_disarm(void);
 int sim_fail(const char *op, unsigned int nth, bool always);
 bool sim_fail_stop(const char *op);
 
+struct vdpa_dev;
+
 /* A kind of failure to go through a device's life with, one place after the other */
 struct fault_source {
 	const char *name;
@@ -28,10 +30,20 @@ struct fault_source {
 	int (*arm)(const struct fault_source *source, unsigned int nth);
 	/* Was there one? */
 	bool (*disarm)(const struct fault_source *source);
+	/* Or both, around @op, the result of which is returned */
+	int (*run)(const struct fault_source *source, struct vdpa_dev *dev,
+		   unsigned int nth, bool *failed, int (*op)(void *arg), void *arg);
+	/* May the last one have cost the device, until it is deleted? (optional) */
+	bool (*costs_device)(const struct fault_source *source);
+	unsigned int how;	/* for the parent to tell one from the other */
 	bool always;		/* everything fails from there on */
 };
 
 /* fault_arm() and fault_disarm() */
 extern const struct fault_source memory_fault;
+
+/* Do @op with the @nth of these failing, from here on. *@failed: there was one */
+int fault_run(const struct fault_source *source, struct vdpa_dev *dev,
+	      unsigned int nth, bool *failed, int (*op)(void *arg), void *arg);
 
 #endif

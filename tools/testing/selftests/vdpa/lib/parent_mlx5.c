@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "mlx5_model.h"
 #include "parent.h"
 #include "util.h"
@@ -65,6 +66,45 @@ static long mlx5_refusals(const struct vdpa_dev *dev)
 	return mlx5_mock_get("faults");
 }
 
+/* All that follow, if the source is one of those that go on */
+#define ALL_MORE	1000000
+
+static int mlx5_arm(const struct fault_source *source, unsigned int nth)
+{
+	if (mlx5_mock_set("fail_more", source->always ? ALL_MORE : 0))
+		return -ENOENT;
+	mlx5_mock_arm(nth, 0);
+
+	return 0;
+}
+
+static unsigned int failed_command;
+
+static bool mlx5_disarm(const struct fault_source *source)
+{
+	failed_command = mlx5_mock_disarm();
+
+	return failed_command;
+}
+
+/* What cannot be destroyed is the device's until it is deleted */
+static bool mlx5_costs_device(const struct fault_source *source)
+{
+	return failed_command &&
+	       (source->always || mlx5_mock_destroys(failed_command));
+}
+
+#define MLX5_FAULT(_always)						\
+	{ .name = "firmware command", .arm = mlx5_arm,			\
+	  .disarm = mlx5_disarm, .costs_device = mlx5_costs_device,	\
+	  .always = (_always) }
+
+static const struct fault_source mlx5_faults[] = {
+	MLX5_FAULT(false),
+	MLX5_FAULT(true),
+	{}
+};
+
 const struct vdpa_parent_ops mlx5_ops = {
 	.load = mlx5_load,
 	.unload = mlx5_unload,
@@ -73,5 +113,6 @@ const struct vdpa_parent_ops mlx5_ops = {
 	.violations = mlx5_violations,
 	.violation = mlx5_mock_violation,
 	.refusals = mlx5_refusals,
+	.faults = mlx5_faults,
 	.set_mac = true,
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dev.h"
+#include "fault.h"
 #include "parent.h"
 #include "util.h"
 #include "vduse_daemon.h"
@@ -67,12 +68,37 @@ static long vduse_refusals(const struct vdpa_dev *dev)
 	return dev->daemon ? vduse_daemon_refusals(dev->daemon) : -1;
 }
 
+/* With a successor that relies on being told what was taken away */
+static int vduse_run(const struct fault_source *source, struct vdpa_dev *dev,
+		     unsigned int nth, bool *failed, int (*op)(void *arg), void *arg)
+{
+	int r, result = 0;
+
+	vduse_daemon_keep(dev->daemon, true);
+	r = vduse_daemon_fail_during(dev->daemon, nth, source->how, true, failed,
+				     op, arg, &result);
+
+	return r ?: result;
+}
+
+#define VDUSE_FAULT(_name, _how)					\
+	{ .name = (_name), .run = vduse_run, .how = (_how) }
+
+static const struct fault_source vduse_faults[] = {
+	VDUSE_FAULT("death before a message", VDUSE_DIES_BEFORE),
+	VDUSE_FAULT("death at a message", VDUSE_DIES_UNANSWERED),
+	VDUSE_FAULT("death after a message", VDUSE_DIES_ANSWERED),
+	VDUSE_FAULT("refused message", VDUSE_REFUSES),
+	{}
+};
+
 const struct vdpa_parent_ops vduse_ops = {
 	.load = vduse_load,
 	.unload = vduse_unload,
 	.start = vduse_start,
 	.stop = vduse_stop,
 	.refusals = vduse_refusals,
+	.faults = vduse_faults,
 	.use_va = true,
 	.keeps = true,
 };

@@ -8,6 +8,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,6 +53,7 @@ struct vduse_shared {
 	unsigned int die_in;
 	/* It is about to: who sees what comes of it waits until it has */
 	bool dying;
+	bool refused;
 	enum vduse_death death;
 	unsigned int refusals;
 	/* A question is there while the two differ */
@@ -391,26 +393,37 @@ static void server_die(struct server *s, enum vduse_death death)
 		kill(getpid(), SIGKILL);
 }
 
+/* Say no to the message, and go on as if there had been none */
+static bool server_refuses(struct server *s, const struct vduse_dev_request *req)
+{
+	if (s->shared->die_in == 1 && s->shared->death == VDUSE_REFUSES) {
+		s->shared->refused = true;
+		return true;
+	}
+
+	return req->type == VDUSE_SET_STATUS && !req->s.status &&
+	       s->shared->refuse_resets;
+}
+
 static void server_message(struct server *s)
 {
 	struct vduse_dev_response resp = { .result = VDUSE_REQ_RESULT_OK };
 	struct vduse_dev_request req;
-	bool dies;
+	bool dies, refuses;
 
 	server_die(s, VDUSE_DIES_BEFORE);
 	if (read(s->fd, &req, sizeof(req)) != sizeof(req))
 		return;
 	server_die(s, VDUSE_DIES_UNANSWERED);
 	resp.request_id = req.request_id;
+	refuses = server_refuses(s, &req);
 
 	switch (req.type) {
 	case VDUSE_GET_VQ_STATE:
 		resp.vq_state.split.avail_index = s->last_avail;
 		break;
 	case VDUSE_SET_STATUS:
-		if (!req.s.status && s->shared->refuse_resets)
-			resp.result = VDUSE_REQ_RESULT_FAILED;
-		else
+		if (!refuses)
 			server_set_status(s, req.s.status);
 		break;
 	case VDUSE_UPDATE_IOTLB:
@@ -424,6 +437,8 @@ static void server_message(struct server *s)
 	default:
 		resp.result = VDUSE_REQ_RESULT_FAILED;
 	}
+	if (refuses)
+		resp.result = VDUSE_REQ_RESULT_FAILED;
 	/* Before the answer, as who gets it may begin to count anew */
 	dies = server_dies(s, VDUSE_DIES_ANSWERED);
 	if (s->shared->die_in)
@@ -589,7 +604,7 @@ unmap:
 	return r;
 }
 
-bool vduse_daemon_died(struct vduse_daemon *d)
+static bool vduse_daemon_died(struct vduse_daemon *d)
 {
 	bool dying = __atomic_load_n(&d->shared->dying, __ATOMIC_ACQUIRE);
 
@@ -660,11 +675,58 @@ int vduse_daemon_resets(struct vduse_daemon *d)
 	return d->shared->resets;
 }
 
-void vduse_daemon_die(struct vduse_daemon *d, unsigned int nth,
-		      enum vduse_death death)
+static void vduse_daemon_die(struct vduse_daemon *d, unsigned int nth,
+			     enum vduse_death death)
 {
+	d->shared->refused = false;
 	d->shared->death = death;
 	d->shared->die_in = nth;
+}
+
+/* An operation, in a thread of its own: the daemon's parent has to live on */
+struct work {
+	int (*op)(void *arg);
+	void *arg;
+	bool done;
+	int result;
+};
+
+static void *do_work(void *arg)
+{
+	struct work *work = arg;
+
+	work->result = work->op(work->arg);
+	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
+
+	return NULL;
+}
+
+int vduse_daemon_fail_during(struct vduse_daemon *d, unsigned int nth,
+			     enum vduse_death death, bool successor, bool *failed,
+			     int (*op)(void *arg), void *arg, int *result)
+{
+	struct work work = { .op = op, .arg = arg };
+	bool died = false, done;
+	pthread_t thread;
+	int r;
+
+	vduse_daemon_die(d, nth, death);
+	r = -pthread_create(&thread, NULL, do_work, &work);
+	if (r)
+		return r;
+	do {
+		usleep(1000);
+		done = __atomic_load_n(&work.done, __ATOMIC_ACQUIRE);
+		died |= vduse_daemon_died(d);
+		if (!r && !d->pid && (successor || done))
+			r = vduse_daemon_restart(d);
+	} while (!done);
+	pthread_join(thread, NULL);
+	*failed = died || d->shared->refused;
+	*result = work.result;
+	vduse_daemon_die(d, 0, death);
+
+	return r;
 }
 
 static int vduse_daemon_ask(struct vduse_daemon *d, enum vduse_question question,

@@ -13,11 +13,15 @@
 
 struct vduse_shared;
 
-/* When it dies: before it reads a message, before it answers it, and after that */
+/*
+ * When it dies: before it reads a message, before it answers it, and after that.
+ * Or it lives, and answers that it failed.
+ */
 enum vduse_death {
 	VDUSE_DIES_BEFORE,
 	VDUSE_DIES_UNANSWERED,
 	VDUSE_DIES_ANSWERED,
+	VDUSE_REFUSES,
 };
 
 struct vduse_daemon {
@@ -40,11 +44,13 @@ void vduse_daemon_cleanup(const char *name);
 /* Kill the process, or have another one serve the device that lost its own */
 int vduse_daemon_kill(struct vduse_daemon *d);
 int vduse_daemon_restart(struct vduse_daemon *d);
-/* Have it die at the nth message from now on; 0: at none */
-void vduse_daemon_die(struct vduse_daemon *d, unsigned int nth,
-		      enum vduse_death death);
-/* Has it died since? It takes a restart then */
-bool vduse_daemon_died(struct vduse_daemon *d);
+/*
+ * Do @op, with *@result, while the daemon dies at the @nth message. It has a
+ * @successor at once, or when all is done. *@failed: there was such a message.
+ */
+int vduse_daemon_fail_during(struct vduse_daemon *d, unsigned int nth,
+			     enum vduse_death death, bool successor, bool *failed,
+			     int (*op)(void *arg), void *arg, int *result);
 
 /* Answer this many changes of the mappings with a failure, after acting on them */
 void vduse_daemon_refuse(struct vduse_daemon *d, unsigned int times);
