@@ -20,6 +20,7 @@ update()
 	local file=$patches/$1 results=$2 program programs=()
 
 	for program in "$results"/*.tap; do
+		[ -e "$program" ] || continue
 		program=${program##*/}
 		program=${program%.tap}
 		[ ! -e "$results/$program.partly" ] || continue

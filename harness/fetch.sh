@@ -18,21 +18,61 @@ need tree
 command -v apt-get >/dev/null ||
 	die "$package comes from Debian's archive, which needs apt-get (or set BASE_TREE)"
 
-offered()
+# The archive that the system knows, or, if base names a suite that it may not have,
+# that suite of Debian by itself: with lists and a cache of its own in build/, from the mirror
+# that the system uses, signed by a key of Debian's. The system's sources stay as
+# they are.
+suite=$(base_key suite)
+options=()
+update=(as_root apt-get)
+
+# The mirror of Debian that the system's lists came from
+mirror()
 {
-	apt-cache madison "$package" 2>/dev/null | awk -F ' *[|] *' '{ print $2 }'
+	# shellcheck disable=SC2016 # apt expands it
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
+		sed -n 's/^Debian|Debian|//p' | head -n 1
 }
 
+use_suite()
+{
+	local own=$build/apt uri
+
+	uri=$(mirror)
+	if [ -z "$uri" ]; then
+		logged apt-update as_root apt-get -q update
+		uri=$(mirror)
+	fi
+	[ -n "$uri" ] || die "apt has no archive of Debian, from which $package would come" \
+		"(or set BASE_TREE)"
+	mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" \
+		>"$own/sources.list"
+	options=(-o "Dir::Etc::SourceList=$own/sources.list" -o Dir::Etc::SourceParts=/dev/null
+		-o "Dir::State::Lists=$own/lists" -o "Dir::Cache=$own/cache")
+	update=(apt-get "${options[@]}")
+}
+
+offered()
+{
+	apt-cache "${options[@]}" madison "$package" 2>/dev/null |
+		awk -F ' *[|] *' '{ print $2 }'
+}
+
+[ -z "$suite" ] || use_suite
 if ! offered | grep -qxF "$version"; then
 	step "asking Debian's archive for $package"
-	logged apt-update as_root apt-get -q update
+	logged apt-update "${update[@]}" -q update
 fi
 if ! offered | grep -qxF "$version"; then
 	newest=$(offered | sort -V | tail -n 1)
-	[ -n "$newest" ] || die "Debian's archive offers no $package (see $log/apt-update.log)"
+	[ -n "$newest" ] ||
+		die "Debian's archive offers no $package (see $log/apt-update.log);" \
+			"BASE_TREE=/path/to/a/kernel/git/tree takes that"
 	[ "${TAKE_VERSION:-}" = "$newest" ] ||
 		die "$package $version, which the series is known to fit, is gone from the" \
-			"archive; TAKE_VERSION=$newest takes this one instead"
+			"archive; TAKE_VERSION=$newest takes this one instead," \
+			"BASE_TREE=/path/to/a/kernel/git/tree one of yours"
 	version=$newest
 fi
 
@@ -46,7 +86,7 @@ fi
 
 step "fetching $package $version"
 cd "$tmp"
-logged fetch apt-get -q download "$package=$version"
+logged fetch apt-get "${options[@]}" -q download "$package=$version"
 sha256=$(sha256sum ./*.deb | cut -d' ' -f1)
 if [ "$version" = "$(base_key version)" ] && [ "$sha256" != "$(base_key sha256)" ]; then
 	die "$package $version is not the file that patches/$base/base names: $sha256"

@@ -14,7 +14,9 @@ for fragment in guest vdpa "$flavour"; do
 	fragments+=("$top/harness/config/$fragment.config")
 done
 # What is different for this base
-[ ! -e "$patches/config" ] || fragments+=("$patches/config")
+for fragment in "$patches/config" "$patches/config-$flavour"; do
+	[ ! -e "$fragment" ] || fragments+=("$fragment")
+done
 
 need kernel
 
@@ -54,8 +56,10 @@ logged "build-$flavour" kmake "${checkers[@]}" bzImage modules
 rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 
-step "building mlx5_vdpa and the model of its firmware"
-build_mlx5 "$flavour"
+if has_model; then
+	step "building mlx5_vdpa and the model of its firmware"
+	build_mlx5 "$flavour"
+fi
 
 step "building the unpatched modules beside it"
 build_modules "$flavour" base "$obj-unpatched" "$mods-unpatched"

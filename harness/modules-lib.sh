@@ -17,6 +17,12 @@ mlx5_config=(CONFIG_MLX5_VDPA=y CONFIG_MLX5_VDPA_NET=m)
 # shellcheck disable=SC2016 # make expands it
 mlx5_flags='-DCONFIG_MLX5_MPFS=1 -DCONFIG_AUXILIARY_BUS=1 -I$(src)/drivers/vdpa/mlx5/core'
 
+# Does the series of this base have the model?
+has_model()
+{
+	[ -e "$tree/$model" ]
+}
+
 # put_model SOURCE: the model beside the sources of modules
 put_model()
 {
@@ -104,8 +110,13 @@ copy_modules()
 # make_modules SOURCE: all of them
 make_modules()
 {
-	put_model "$1"
-	logged "modules-${1##*/}" kmake M="$1" "${mlx5_config[@]}" modules
+	local config=()
+
+	if has_model; then
+		put_model "$1"
+		config=("${mlx5_config[@]}")
+	fi
+	logged "modules-${1##*/}" kmake M="$1" "${config[@]}" modules
 	own_headers "$1"
 }
 
@@ -115,6 +126,7 @@ make_modules()
 build_modules()
 {
 	local obj mods=$build/mods/$1 treeish=$2 source=$3 to=$4 headers release made
+	local folders=(drivers/vdpa/ drivers/vhost/ drivers/virtio/)
 
 	obj=$(obj_dir "$1")
 	release=$(cat "$obj/include/config/kernel.release")
@@ -126,7 +138,8 @@ build_modules()
 		# shellcheck disable=SC2086
 		git -C "$tree" archive "$treeish" drivers/vdpa drivers/vhost \
 			drivers/virtio $headers | tar -C "$source" -xf -
-		write_kbuild "$source" drivers/vdpa/ drivers/vhost/ drivers/virtio/ "$model/"
+		! has_model || folders+=("$model/")
+		write_kbuild "$source" "${folders[@]}"
 		echo "$made" >"$source/.made"
 	fi
 	make_modules "$source"

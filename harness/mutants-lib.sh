@@ -23,7 +23,10 @@
 
 all_mutants()
 {
-	find "$top/harness/mutants" "$patches/mutants" -name '*.mutant' 2>/dev/null | sort
+	local folders=("$patches/mutants")
+
+	[ "$(base_key mutants)" = own ] || folders+=("$top/harness/mutants")
+	find "${folders[@]}" -name '*.mutant' 2>/dev/null | sort
 }
 
 # mutant_key MUTANT KEY

@@ -12,8 +12,8 @@ selftests=tools/testing/selftests/vdpa
 dirs=(drivers/vdpa drivers/vhost drivers/virtio)
 obj=$(obj_dir fast)
 read -ra headers <<<"$(series_headers)"
-# Drivers that the kernel does not have
-more_config=(CONFIG_IFCVF=m CONFIG_ALIBABA_ENI_VDPA=m CONFIG_VHOST_VSOCK=m)
+# Drivers that the kernel does not have, and that compile all the same
+read -ra more_config <<<"$(base_key drivers)"
 
 # sources_at COMMIT: take the folder there, and touch only what differs
 sources_at()
@@ -80,6 +80,7 @@ inputs()
 	gcc --version
 	sparse --version
 	gt rev-parse 'base^{tree}'
+	echo "${more_config[*]}"
 }
 
 # key COMMIT
