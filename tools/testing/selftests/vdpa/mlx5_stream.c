@@ -565,9 +565,9 @@ static int stream_get(struct stream **new, const char **why)
 		if (r)
 			vdpa_dev_put(&s->dev);
 	}
+	*new = s;
 	if (r && *why != s->why)
 		free(s);
-	*new = s;
 
 	return r;
 }

@@ -98,7 +98,10 @@ int vdpa_parse_args(int argc, char **argv)
 		}
 	}
 
+	/* A later harness looks for options of its own, and here for its first */
 	argv[1] = NULL;
+	optind = 1;
+
 	return 1;
 }
 

@@ -6,6 +6,8 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "dev.h"
 #include "supervise.h"
@@ -27,6 +29,20 @@ static bool vdpa_is_selected(const struct __fixture_metadata *f,
 	return true;
 }
 
+/* As the harness has them: a test tells its parent there what became of it */
+static struct __test_metadata *vdpa_copy_test(const struct __test_metadata *t)
+{
+	void *copy = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (copy == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+
+	return memcpy(copy, t, sizeof(*t));
+}
+
 /* The fixture with one variant, and of its tests those that are selected */
 static struct __fixture_metadata *
 vdpa_select_tests(const struct __fixture_metadata *f,
@@ -44,8 +60,7 @@ vdpa_select_tests(const struct __fixture_metadata *f,
 	for (t = f->tests; t; t = t->next) {
 		if (!vdpa_is_selected(f, v, t))
 			continue;
-		*end = malloc(sizeof(*t));
-		**end = *t;
+		*end = vdpa_copy_test(t);
 		(*end)->next = NULL;
 		if (vdpa_given.seconds && vdpa_given.seconds < t->timeout)
 			(*end)->timeout = vdpa_given.seconds;

@@ -20,6 +20,14 @@ static bool sim_has(const char *op)
 	return read_file(path, has, sizeof(has)) || has[0] == 'Y';
 }
 
+/* Does it take addresses of the client's, where others take those of memory? */
+static bool sim_uses_va(void)
+{
+	char has[16];
+
+	return !read_file(PARAMETERS "use_va", has, sizeof(has)) && has[0] == 'Y';
+}
+
 /* Is it loaded, and not as @parent needs it? */
 static bool sim_differs(const struct vdpa_parent *parent)
 {
@@ -33,7 +41,7 @@ static bool sim_differs(const struct vdpa_parent *parent)
 
 	n = strtoul(entries, NULL, 10);
 
-	return atoi(batch) != parent->batch ||
+	return atoi(batch) != parent->batch || sim_uses_va() ||
 	       (parent->entries ? n != parent->entries : n < ENTRIES) ||
 	       sim_has("reset_map") == parent->no_reset_map ||
 	       sim_has("compat_reset") == parent->no_compat_reset;
@@ -64,11 +72,13 @@ static int sim_load(const struct vdpa_parent *parent, const char **why)
 		"vdpa_sim_net", "vdpa_sim_blk", "vhost_vdpa", "virtio_vdpa",
 		"virtio_net", "virtio_blk", NULL
 	};
-	const char *parameters[5] = {}, **p = parameters;
+	const char *parameters[6] = {}, **p = parameters;
 	char batch[32], entries[32];
 
 	snprintf(batch, sizeof(batch), "batch_mapping=%d", parent->batch);
 	*p++ = batch;
+	/* As hardware does it. A kernel that does not know of it says so */
+	*p++ = "use_va=0";
 	snprintf(entries, sizeof(entries), "max_iotlb_entries=%u",
 		 parent->entries);
 	if (parent->entries)
