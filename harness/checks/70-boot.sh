@@ -43,20 +43,20 @@ crash()
 }
 
 for flavour in fast debug; do
-	beside "boot: $flavour, a vDPA device with our modules and with the base's" modules $flavour
+	once "boot: $flavour, a vDPA device with our modules and with the base's" modules $flavour
 done
-beside "boot: the status of the command is that of the run" \
+once "boot: the status of the command is that of the run" \
 	fails 3 'status 3' -- 'exit 3'
-beside "boot: a warning of the kernel fails the run" \
+once "boot: a warning of the kernel fails the run" \
 	fails 99 'WARNING: CPU' -- "$(crash WARNING)"
-beside "boot: a bug of the kernel fails the run" \
+once "boot: a bug of the kernel fails the run" \
 	fails 99 'kernel BUG at' -- "$(crash BUG)"
-beside "boot: a guest that hangs fails the run" \
+once "boot: a guest that hangs fails the run" \
 	fails 124 'did not end' --timeout 10 -- 'sleep 60'
-beside "boot: a guest that ends early fails the run" \
+once "boot: a guest that ends early fails the run" \
 	fails 99 'without a status' -- 'echo b >/proc/sysrq-trigger; sleep 9'
-beside "boot: an access after free fails the run (debug)" \
+once "boot: an access after free fails the run (debug)" \
 	fails 99 'KASAN: use-after-free' --flavour debug -- "$(crash READ_AFTER_FREE)"
-beside "boot: leaked memory fails the run (debug)" \
+once "boot: leaked memory fails the run (debug)" \
 	fails 99 'unreferenced object' --flavour debug -- 'modprobe kmemleak-test'
 wait

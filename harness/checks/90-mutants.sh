@@ -16,7 +16,8 @@ found()
 	test=$(mutant_key "$1" Test)
 	fails=$(mutant_key "$1" Fails)
 	build_mutant "$2" "$1" "$source"
-	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" --mlx5 --timeout 300 -- \
+	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" --mlx5 --timeout 300 \
+		--append sysctl.kernel.hung_task_timeout_secs=20 -- \
 		"$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in
@@ -36,21 +37,40 @@ mutant_command()
 	esac
 }
 
-# key MUTANT FLAVOUR
-key()
+# Each fix has a mutant that takes its effect away, or a reason to have none
+accounted_for()
 {
-	{
-		cat "${BASH_SOURCE[0]}" "$1" "$top"/harness/{mutants,modules}-lib.sh "$(obj_dir "$2")/.config"
-		gt rev-parse 'base^{tree}'
-		for path in drivers include tools/testing; do
-			gt rev-parse "$made:$path"
+	local topic patch mutant known bad=''
+
+	known=$(cat "$patches/without-mutant"
+		for mutant in $(all_mutants); do
+			mutant_key "$mutant" For
+			mutant_key "$mutant" Undo
+		done)
+	for topic in $(list "$patches/series" | grep ^fixes-); do
+		for patch in $(list "$patches/$topic/series"); do
+			subject_of "$patches/$topic/$patch" | grep -vFx "$known" || continue
+			bad=y
 		done
-	} | digest
+	done
+	[ ! "$bad" ] || echo '(no mutant, and no reason in without-mutant)'
+	[ ! "$bad" ]
 }
 
+# subject_of PATCH: which may take more than one line
+subject_of()
+{
+	sed -n '/^Subject: /,/^[^ ]*: \|^$/{s/^Subject: \[PATCH\] //p; /^ /p}' "$1" |
+		tr -d '\n'
+	echo
+}
+
+if [ -e "$patches/without-mutant" ]; then
+	check "mutants: each fix has one, or a reason to have none" accounted_for
+fi
 while read -r mutant; do
 	flavour=$(mutant_key "$mutant" Flavour)
-	beside_once "$(key "$mutant" "${flavour:-fast}")" \
+	beside_once "$(whole_state "$(digest <"$mutant")")" \
 		"mutants: $(mutant_key "$mutant" What)" found "$mutant" "${flavour:-fast}"
 done < <(all_mutants)
 wait
