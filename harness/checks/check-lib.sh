@@ -11,17 +11,16 @@ places=$build/places
 passed=$build/passed
 checks=0
 
-# take_place: wait for a place, of which all scripts share as many as there are
-# processors, and half as many more as much of what runs in a machine is waiting;
-# its number is $place. Only the first in the queue looks for one: if each did, the
-# processors would be busy with that.
+# take_place: wait for one of as many places as there are processors, which all
+# scripts share; its number is $place. Only the first in the queue looks for one:
+# if each did, the processors would be busy with that.
 take_place()
 {
 	mkdir -p "$places"
 	exec 6>"$places/queue"
 	flock 6
 	while :; do
-		for ((place = 1; place <= (3 * jobs + 1) / 2; place++)); do
+		for ((place = 1; place <= jobs; place++)); do
 			exec 8>"$places/$place"
 			if flock -n 8; then
 				exec 6>&-

@@ -731,7 +731,7 @@ TEST_F(small, failed_update_leaves_pages_clean)
 }
 
 /* Each pin counts for up to 1024 references to the page, of less than 2^31 */
-TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 300)
+TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 900)
 {
 	const unsigned long size = 128 * MIB;
 	int fd, i, r;
