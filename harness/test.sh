@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Everything that must hold: the scripts of harness/checks (or what else the base
-# names as "checks"), or those of them whose
-# name contains one of the arguments. They run at once, with as many checks at a time
-# as there are places for; those that need kernels begin when these are built.
+# names as "checks"), or those of them whose name contains one of the arguments.
+# They run at once, with as many checks at a time as there are processors; those
+# that need kernels begin when these are built.
 
 . "$(dirname "$0")/lib.sh"
 
