@@ -15,12 +15,14 @@ again=" $* "
 # output COMMAND WORD...: the file that has what the command prints
 output()
 {
-	local file=$kept/$1.txt
+	local file=$kept/$1.txt series
 
 	if [ ! -e "$file" ] || [[ $again == *" $1 "* ]]; then
 		step "make $*"
 		make -s -C "$top" "$@" >"$file.new" || die "make $* (see $file.new)"
 		mv "$file.new" "$file"
+		series=$(git -C "$tree" rev-parse --short=12 'refs/vdpa-persist/made^{tree}')
+		echo "the kernel tree $series, $(date -I)" >"$kept/$1.of"
 	fi
 	echo "$file"
 }
@@ -33,7 +35,8 @@ section()
 	# shellcheck disable=SC2086 # the command is several words
 	file=$(output $command)
 	# shellcheck disable=SC2016 # the marks are of Markdown
-	printf '\n## %s\n\n`make %s`: %s\n\n```\n' "$title" "$command" "$text"
+	printf '\n## %s\n\n`make %s` (%s): %s\n\n```\n' "$title" "$command" \
+		"$(cat "${file%.txt}.of")" "$text"
 	sed -n "/${from:-^}/,\$p" "$file" | grep -v '^Plot: \|; the plot: ' |
 		sed 's/[[:space:]]*$//; s/ (\([0-9]* s\))$//'
 	printf '```\n'
@@ -50,7 +53,8 @@ section()
 		What the commands below printed, put together by \`make results\`. Figures are guest
 		instructions unless something else is said: the guest's clock counts them, so that they do not
 		depend on the machine. *base* and *unpatched* are the base's own modules, which run in the same
-		kernel as ours.
+		kernel as ours. In brackets is the git tree of the kernel source that it was, which
+		\`git rev-parse 'vdpa-persist^{tree}'\` prints in \`build/$base/tree\`.
 	EOF
 	while IFS='|' read -r title command plots text from; do
 		section "$title" "$command" "$plots" "$text" "$from"
