@@ -60,7 +60,7 @@ programs_for()
 		;;
 	drivers/vdpa/virtio_pci/*)
 		cat <<-'EOF'
-			leave -t callbacks*
+			leave -t *.@(callbacks|virtqueues)_*
 			vp_vdpa.sh
 		EOF
 		;;

@@ -25,18 +25,18 @@ platform_iommu()
 	done
 }
 
-# A test that needs a parent which keeps its callbacks over a reset
+# Tests of callbacks and interrupts, which need a parent that has them
 callbacks()
 {
-	local disk=$log/check/disk-callbacks tap=$log/check/callbacks.tap
+	local tap=$log/check/callbacks.tap test
 
-	truncate -s 16M "$disk"
-	"$top/harness/vm.sh" --flavour debug --timeout 300 --iommu \
-		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
-		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9" \
-		-- env VDPA_PCI=0000:00:09.0 "$build/selftests/leave" \
-		-t '*callbacks_end_with_their_client' | tee "$tap"
-	grep -q '^ok .*callbacks_end_with_their_client$' "$tap"
+	use_disk disk-callbacks
+	"$top/harness/vm.sh" --flavour debug --timeout 300 "${disk_machine[@]}" \
+		-- env VDPA_PCI=$disk_address "$build/selftests/leave" \
+		-t '*@(callbacks_end_with_their_client|virtqueues_share_an_eventfd)' | tee "$tap"
+	for test in callbacks_end_with_their_client virtqueues_share_an_eventfd; do
+		grep -q "^ok .*$test$" "$tap"
+	done
 }
 
 # What the author of a parent runs: every test, on a device that is there already
@@ -81,7 +81,7 @@ single_pages()
 }
 
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
-once "parents: vp_vdpa calls nobody back who is gone" callbacks
+once "parents: vp_vdpa calls back whom it should" callbacks
 once "parents: one command tests a device that is there" given_device
 once "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu

@@ -12,13 +12,19 @@
 found()
 {
 	local test fails tap=$log/check/${1##*/}.tap code=0 source=$build/mutant-$2-$place
+	local machine=(--mlx5) disk_machine pci=''
 
+	if [ "$(mutant_key "$1" Disk)" ]; then
+		use_disk "${1##*/}.disk"
+		machine=("${disk_machine[@]}")
+		pci="VDPA_PCI=$disk_address "
+	fi
 	test=$(mutant_key "$1" Test)
 	fails=$(mutant_key "$1" Fails)
 	build_mutant "$2" "$1" "$source"
-	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" --mlx5 --timeout 300 \
+	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 300 \
 		--append sysctl.kernel.hung_task_timeout_secs=20 -- \
-		"$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
+		"$pci$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in
 	panic*) [ $code = 99 ] && grep -q "${fails#panic }" "$tap" ;;

@@ -184,3 +184,14 @@ nothing_new()
 	fi
 	echo "$(wc -l <"$2.sorted") complaints, none that base does not give"
 }
+
+# use_disk NAME: $disk_machine are words for vm.sh that add a virtio disk with two
+# virtqueues, behind an IOMMU, for the tests that want its address
+disk_address=0000:00:09.0
+use_disk()
+{
+	truncate -s 16M "$log/check/$1"
+	disk_machine=(--iommu
+		--qemu "-drive if=none,id=d0,file=$log/check/$1,format=raw,snapshot=on"
+		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,num-queues=2,addr=9")
+}

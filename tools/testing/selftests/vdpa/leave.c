@@ -81,6 +81,51 @@ TEST(callbacks_end_with_their_client)
 	vdpa_dev_put(&dev);
 }
 
+static int ring_call(struct vdpa_client *c, unsigned int ring, int fd)
+{
+	struct vhost_vring_file call = { .index = ring, .fd = fd };
+
+	return ioctl(c->fd, VHOST_SET_VRING_CALL, &call) ? -errno : 0;
+}
+
+/*
+ * Of two virtqueues with one eventfd, only the first one's interrupt can be taken
+ * over by others. The second one's is not theirs when it is given up.
+ */
+TEST(virtqueues_share_an_eventfd)
+{
+	const struct vdpa_parent parent = VP_VDPA_BLK(getenv("VDPA_PCI"));
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	const char *why;
+
+	if (!parent.mgmtdev)
+		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
+	if (vdpa_dev_get(&dev, &parent, &why))
+		SKIP(return, "%s", why);
+
+	ASSERT_EQ(0, client_open(&c, &dev, 0));
+	ASSERT_LE(2U, c.nvqs) {
+		TH_LOG("the disk needs two virtqueues");
+	}
+	ASSERT_EQ(0, client_ack(&c, F_BASIC));
+	ASSERT_EQ(0, client_want_calls(&c));
+	ASSERT_EQ(c.call[1], dup2(c.call[0], c.call[1]));
+	ASSERT_EQ(0, client_map(&c));
+	ASSERT_EQ(0, client_start(&c));
+	ASSERT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
+
+	/* Here the kernel died */
+	EXPECT_EQ(0, ring_call(&c, 1, VHOST_FILE_UNBIND));
+	EXPECT_EQ(0, ring_call(&c, 1, c.call[0]));
+	EXPECT_EQ(0, ring_call(&c, 0, VHOST_FILE_UNBIND));
+	EXPECT_EQ(0, ring_call(&c, 0, c.call[0]));
+	EXPECT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, client_wait_call(&c, IO_TIMEOUT_MS));
+	client_close(&c);
+	vdpa_dev_put(&dev);
+}
+
 /* How long a daemon may take before it counts as gone, and a removal after it */
 #define ANSWER_S	2
 #define PATIENCE_S	10
