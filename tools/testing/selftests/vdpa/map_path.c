@@ -7,14 +7,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -728,6 +731,112 @@ TEST_F(small, failed_update_leaves_pages_clean)
 	EXPECT_EQ(-ENOSPC, map_at(IOVA, self->mem, 4 * ENTRIES * PAGE));
 	EXPECT_PINS(0);
 	EXPECT_DIRTY(false);
+}
+
+/* How long somebody else waits for the CPU that the thread @of has */
+struct wait {
+	clockid_t of;		/* its clock, which stands still while it waits */
+	uint64_t longest_ns;
+	bool stop;
+};
+
+/* No time in which a host has other things to do is of interest, so no wall clock */
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void *wait_for_cpu(void *arg)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	struct wait *w = arg;
+	uint64_t now, last = clock_ns(w->of);
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		nanosleep(&nap, NULL);
+		now = clock_ns(w->of);
+		if (now - last > w->longest_ns)
+			w->longest_ns = now - last;
+		last = now;
+	}
+
+	return NULL;
+}
+
+/* Of the highest priority, and on the only CPU that the caller uses, too */
+static int start_waiting(struct wait *w, pthread_t *thread)
+{
+	struct sched_param param = { .sched_priority = 99 };
+	pthread_attr_t attr;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	if (sched_setaffinity(0, sizeof(cpu), &cpu))
+		return -errno;
+
+	memset(w, 0, sizeof(*w));
+	pthread_getcpuclockid(pthread_self(), &w->of);
+	pthread_attr_init(&attr);
+	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+	pthread_attr_setschedparam(&attr, &param);
+
+	return -pthread_create(thread, &attr, wait_for_cpu, w);
+}
+
+static void stop_waiting(struct wait *w, pthread_t thread)
+{
+	__atomic_store_n(&w->stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+}
+
+/* Map it, replace it by the same elsewhere, and leave that to close() */
+static int map_replace_close(struct vdpa_client *c, char *mem, size_t size)
+{
+	int r;
+
+	r = client_batch(c, 0, true) ?:
+	    client_map_at(c, 0, IOVA, mem, size) ?:
+	    client_batch(c, 0, false) ?:
+	    client_batch(c, 0, true) ?:
+	    client_unmap_at(c, 0, IOVA, size) ?:
+	    client_map_at(c, 0, IOVA, mem + PAGE, size - PAGE) ?:
+	    client_batch(c, 0, false);
+	client_close(c);
+
+	return r;
+}
+
+#define MANY		(256 * MIB)
+#define TOO_LONG_NS	50000000ULL
+
+/* The best of some rounds, as the host may be busy in any of them */
+TEST_F_TIMEOUT(map, others_get_the_cpu_meanwhile, 300)
+{
+	uint64_t longest = UINT64_MAX;
+	pthread_t thread;
+	struct wait w;
+	char *mem;
+	int round;
+
+	vdpa_check_pins(&self->dev, false);
+	mem = alias_alloc(MANY);
+	ASSERT_NE(NULL, mem);
+	for (round = 0; round < 5 && longest > TOO_LONG_NS; round++) {
+		ASSERT_EQ(0, start_waiting(&w, &thread));
+		EXPECT_EQ(0, map_replace_close(&self->c, mem, MANY));
+		stop_waiting(&w, thread);
+		if (w.longest_ns < longest)
+			longest = w.longest_ns;
+		ASSERT_EQ(0, open_client(&self->c, &self->dev));
+	}
+	EXPECT_GT(TOO_LONG_NS, longest);
+	munmap(mem, MANY);
 }
 
 /* Each pin counts for up to 1024 references to the page, of less than 2^31 */

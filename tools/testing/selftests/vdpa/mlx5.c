@@ -24,6 +24,7 @@
 
 #define CREATE_MKEY	0x200U
 #define DESTROY_MKEY	0x202U
+#define QUERY_VPORT_STATE 0x750U
 #define SET_RULE	0x936U
 
 #define FAR_IOVA	BIT_ULL(32)
@@ -80,13 +81,20 @@ FIXTURE_TEARDOWN(mgmt)
 
 TEST_F(mgmt, creation_survives_failed_commands)
 {
+	struct vdpa_parent parent = mlx5;
 	unsigned int nth, failed = 1;
 	int r = 0;
 
+	parent.mtu = 1400;
 	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
 		mlx5_mock_arm(nth, 0);
-		r = vdpa_genl_add(&self->g, "vdpa_mlx5", &mlx5);
+		r = vdpa_genl_add(&self->g, "vdpa_mlx5", &parent);
 		failed = mlx5_mock_disarm();
+		/* The link is up unless it is known to be down */
+		if (failed && failed != QUERY_VPORT_STATE)
+			EXPECT_NE(0, r) {
+				TH_LOG("command %u, %#x", nth, failed);
+			}
 		if (!r)
 			ASSERT_EQ(0, vdpa_genl_del(&self->g, "vdpa_mlx5"));
 		ASSERT_EQ(0, mlx5_mock_objects("mkey"));
@@ -726,6 +734,7 @@ FIXTURE(replace)
 	uint8_t *a;
 	uint8_t *b;
 	uint64_t iova_b;
+	long pins;
 };
 
 FIXTURE_VARIANT(replace)
@@ -750,6 +759,7 @@ FIXTURE_SETUP(replace)
 	int r;
 
 	self->c.fd = -1;
+	self->pins = pins_in_system();
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not need the device that -d names");
@@ -775,6 +785,8 @@ FIXTURE_TEARDOWN(replace)
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
 	EXPECT_NO_VIOLATIONS();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(self->pins, pins_in_system());
 }
 
 /* One batch takes away what is there, and puts something else in its place */
@@ -832,6 +844,7 @@ FIXTURE(hotplug)
 	struct vdpa_dev dev;
 	struct vdpa_client c;
 	char *mem;
+	long pins;
 };
 
 FIXTURE_VARIANT(hotplug)
@@ -862,6 +875,7 @@ FIXTURE_SETUP(hotplug)
 	int r;
 
 	self->c.fd = -1;
+	self->pins = pins_in_system();
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not need the device that -d names");
@@ -892,6 +906,9 @@ FIXTURE_TEARDOWN(hotplug)
 {
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(self->pins, pins_in_system());
 }
 
 #define EXPECT_COST(_creates, _destroys, _change)			\

@@ -125,6 +125,20 @@ TEST_F(parent_ops, next_client_begins_with_nothing_mapped)
 	MAP_AND_START();
 }
 
+/* A reset does not take the default away: open() has to */
+TEST_F(parent_ops, default_map_is_out_of_reach)
+{
+	if (variant->parent.no_reset_map)
+		SKIP(return, "not for this parent: it has no default mapping");
+
+	self->c.iova = phys_addr(self->c.page);
+	if (!self->c.iova)
+		SKIP(return, "can't tell physical addresses: not root");
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
+	START();
+	EXPECT_NO_IO();
+}
+
 TEST_F(parent_ops, virtio_vdpa_follows_where_there_is_a_default)
 {
 	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
@@ -134,6 +148,19 @@ TEST_F(parent_ops, virtio_vdpa_follows_where_there_is_a_default)
 		SKIP(return, "not for this parent: it has no default mapping");
 
 	ASSERT_VIRTIO_IO();
+}
+
+TEST(unloaded_simulator_leaves_nothing_in_debugfs)
+{
+	const struct vdpa_parent parent = SIM_NET(true);
+	const char *why;
+
+	if (vdpa_given.name[0])
+		SKIP(return, "does not need the device that -d names");
+	if (vdpa_load_parent(&parent, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, parent.ops->unload());
+	EXPECT_EQ(-1, access("/sys/kernel/debug/vdpa_sim", F_OK));
 }
 
 int main(int argc, char **argv)

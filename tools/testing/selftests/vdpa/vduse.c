@@ -24,6 +24,8 @@
 #define BULK_SIZE	(32UL << 20)
 #define BULK_IOVA	BIT_ULL(32)
 #define OTHER_IOVA	BIT_ULL(33)
+/* What virtio-vdpa's buffers are copied to, from address 0 on */
+#define BOUNCE_SIZE	(64ULL << 20)
 /* Where VDUSE has coherent memory, and none of it for so small a device */
 #define COHERENT_IOVA	(96UL << 20)
 
@@ -212,6 +214,16 @@ do {									\
 } while (0)
 
 /* Not the page, either, the number of which is that of the client's address */
+TEST_F(vduse, daemon_is_given_the_bounce_buffer_as_one)
+{
+	uint64_t start, last;
+
+	HOLD_AND_LEAVE(0);
+	vduse_daemon_held_range(self->daemon, &start, &last);
+	EXPECT_EQ(0ULL, start);
+	EXPECT_EQ(BOUNCE_SIZE - 1, last);
+}
+
 TEST_F(vduse, stale_mapping_gets_nothing_of_a_client)
 {
 	const int size = getpagesize();

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -312,6 +313,33 @@ TEST_F(client, signals_after_each_reset)
 		/* What was on its way is not of the next start */
 		while (!client_wait_call(&self->c, 0))
 			;
+	}
+}
+
+TEST_F(client, signals_go_to_the_newest_eventfd)
+{
+	int old[CLIENT_RINGS];
+	eventfd_t n;
+	unsigned int i;
+
+	ACK_COMPAT();
+	ASSERT_EQ(0, client_want_calls(&self->c));
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_wait_call(&self->c, IO_TIMEOUT_MS));
+
+	memcpy(old, self->c.call, sizeof(old));
+	ASSERT_EQ(0, client_want_calls(&self->c));
+	for (i = 0; i < self->c.nvqs; i++) {
+		ASSERT_EQ(0, client_set_call(&self->c, i));
+		eventfd_read(old[i], &n);
+	}
+	EXPECT_IO();
+	EXPECT_EQ(0, client_wait_call(&self->c, IO_TIMEOUT_MS));
+	for (i = 0; i < self->c.nvqs; i++) {
+		EXPECT_EQ(-1, eventfd_read(old[i], &n));
+		close(old[i]);
 	}
 }
 

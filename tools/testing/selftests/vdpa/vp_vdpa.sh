@@ -55,8 +55,10 @@ trap 'exit 130' HUP INT TERM
 
 result=0
 for address in "${pci[@]}"; do
-	[ -e "$bus/devices/$address/iommu_group" ] ||
+	if [ ! -e "$bus/devices/$address/iommu_group" ]; then
+		[ $result = 0 ] || exit $result
 		skip "no IOMMU has $address"
+	fi
 	VDPA_DEV=vp-${address##*:}
 	export VDPA_DEV
 	taken=$address

@@ -232,6 +232,13 @@ int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 	return ioctl(c->fd, VHOST_VDPA_SET_GROUP_ASID, &s) ? -errno : 0;
 }
 
+int client_set_call(struct vdpa_client *c, unsigned int i)
+{
+	struct vhost_vring_file call = { .index = i, .fd = c->call[i] };
+
+	return ioctl(c->fd, VHOST_SET_VRING_CALL, &call) ? -errno : 0;
+}
+
 static int client_start_ring(struct vdpa_client *c, unsigned int i)
 {
 	uint64_t ring = c->iova + offsetof(struct client_page, ring[i]);
@@ -239,7 +246,6 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 	struct vhost_vring_state base = { .index = i, .num = c->base[i] };
 	struct vhost_vring_state enable = { .index = i, .num = 1 };
 	struct vhost_vring_file kick = { .index = i, .fd = c->kick[i] };
-	struct vhost_vring_file call = { .index = i, .fd = c->call[i] };
 	struct vhost_vring_addr addr = {
 		.index = i,
 		.desc_user_addr = ring,
@@ -251,7 +257,7 @@ static int client_start_ring(struct vdpa_client *c, unsigned int i)
 	    ioctl(c->fd, VHOST_SET_VRING_BASE, &base) ||
 	    ioctl(c->fd, VHOST_SET_VRING_ADDR, &addr) ||
 	    ioctl(c->fd, VHOST_SET_VRING_KICK, &kick) ||
-	    (call.fd >= 0 && ioctl(c->fd, VHOST_SET_VRING_CALL, &call)) ||
+	    (c->call[i] >= 0 && client_set_call(c, i)) ||
 	    ioctl(c->fd, VHOST_VDPA_SET_VRING_ENABLE, &enable))
 		return -errno;
 

@@ -95,6 +95,8 @@ int client_unmap(struct vdpa_client *c);
 /* The virtio life cycle; client_start() sets the rings up as empty ones */
 int client_reset(struct vdpa_client *c);
 int client_start(struct vdpa_client *c);
+/* Tell the kernel the eventfd of a ring; client_start() does it for all */
+int client_set_call(struct vdpa_client *c, unsigned int ring);
 /* Did the device take DRIVER_OK? */
 bool client_is_running(struct vdpa_client *c);
 /* Suspend, and have the next start go on where the device stopped */

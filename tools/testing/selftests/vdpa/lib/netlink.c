@@ -131,6 +131,9 @@ int vdpa_genl_add(struct vdpa_genl *g, const char *name,
 	if (parent->vq_pairs)
 		genl_attr(&msg, VDPA_ATTR_DEV_NET_CFG_MAX_VQP, &parent->vq_pairs,
 			  sizeof(parent->vq_pairs));
+	if (parent->mtu)
+		genl_attr(&msg, VDPA_ATTR_DEV_NET_CFG_MTU, &parent->mtu,
+			  sizeof(parent->mtu));
 
 	return genl_request(g->fd, &msg);
 }

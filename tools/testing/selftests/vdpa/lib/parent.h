@@ -48,7 +48,8 @@ struct vdpa_parent {
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
 	unsigned int entries;	/* ranges that an address space holds; 0: all */
-	uint16_t vq_pairs;	/* of a network device; 0: the parent's choice */
+	uint16_t vq_pairs;	/* of a network device; 0: the parent's choice ... */
+	uint16_t mtu;		/* ... as is this */
 	bool no_reset_map;	/* it lacks .reset_map and .compat_reset ... */
 	bool no_compat_reset;	/* ... or the latter */
 };

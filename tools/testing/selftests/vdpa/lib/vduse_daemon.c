@@ -63,8 +63,10 @@ struct vduse_shared {
 	uint64_t start;
 	uint64_t last;
 	int answer;
-	/* Of the file of the device's IOVA domain, in the daemon */
+	/* Of the file of the device's IOVA domain, in the daemon, and its range */
 	int held_fd;
+	uint64_t held_start;
+	uint64_t held_last;
 	uint8_t disk[DISK_SIZE];
 };
 
@@ -205,6 +207,8 @@ static int server_hold(struct server *s, uint64_t iova)
 	s->shared->held_fd = ioctl(s->fd, VDUSE_IOTLB_GET_FD, &entry);
 	if (s->shared->held_fd < 0)
 		return -errno;
+	s->shared->held_start = entry.start;
+	s->shared->held_last = entry.last;
 	addr = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
 		    s->shared->held_fd, iova);
 	if (addr == MAP_FAILED)
@@ -762,6 +766,13 @@ int vduse_daemon_hold(struct vduse_daemon *d, uint64_t iova)
 int vduse_daemon_touch(struct vduse_daemon *d)
 {
 	return vduse_daemon_ask(d, VDUSE_TOUCH, 0, 0);
+}
+
+void vduse_daemon_held_range(struct vduse_daemon *d, uint64_t *start,
+			     uint64_t *last)
+{
+	*start = d->shared->held_start;
+	*last = d->shared->held_last;
 }
 
 int vduse_daemon_held_file(struct vduse_daemon *d)

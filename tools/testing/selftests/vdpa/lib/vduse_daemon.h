@@ -65,7 +65,9 @@ void vduse_daemon_keep(struct vduse_daemon *d, bool keep);
  */
 int vduse_daemon_hold(struct vduse_daemon *d, uint64_t iova);
 int vduse_daemon_touch(struct vduse_daemon *d);
-/* That file, for the caller to have it, too */
+/* The addresses that the kernel gave it for, and that file for the caller */
+void vduse_daemon_held_range(struct vduse_daemon *d, uint64_t *start,
+			     uint64_t *last);
 int vduse_daemon_held_file(struct vduse_daemon *d);
 
 /*
