@@ -34,6 +34,7 @@ configure()
 # of the Kconfig files
 configuration=$({
 	cat "${fragments[@]}"
+	git -C "$tree" rev-parse 'base^{tree}'
 	git -C "$tree" diff base -- '*Kconfig*'
 } | sha256sum)
 mkdir -p "$obj"

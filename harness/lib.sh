@@ -10,6 +10,13 @@ set -euo pipefail
 umask 022
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
+# What a person has git do does not change what the scripts do
+export GIT_CONFIG_COUNT=4 \
+	GIT_CONFIG_KEY_0=commit.gpgSign GIT_CONFIG_VALUE_0=false \
+	GIT_CONFIG_KEY_1=tag.gpgSign GIT_CONFIG_VALUE_1=false \
+	GIT_CONFIG_KEY_2=diff.noprefix GIT_CONFIG_VALUE_2=false \
+	GIT_CONFIG_KEY_3=log.showSignature GIT_CONFIG_VALUE_3=false
+
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 base=${BASE:-linux-6.1.y}
 patches=$top/patches/$base

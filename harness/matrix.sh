@@ -58,7 +58,8 @@ run()
 	"$top/harness/vm.sh" --flavour "$flavour" --timeout $((300 + 60 * rounds)) \
 		"${option[@]}" -- \
 		"$build/selftests/matrix -r $rounds -p '$parent' -P $address" \
-		>"$file.out" 2>"$file.err" || true
+		>"$file.out" 2>"$file.err" || [ "$side" = unpatched ] ||
+		echo "$parent" >>"$work/failed"
 	grep -a '^[a-zA-Z].* | ' "$file.out" >"$file" || true
 	if grep -q 'the kernel complained' "$file.err"; then
 		grep -aoE -m 1 'general protection fault|BUG: [^,]*|WARNING: [^ ]*|Kernel panic[^:]*' \
@@ -102,6 +103,7 @@ rows()
 }
 
 : >"$work/table"
+rm -f "$work/failed"
 runs=()
 for parent in "${parents[@]}"; do
 	for side in "${sides[@]}"; do
@@ -155,5 +157,9 @@ step "what failed, and why: $out/$name.txt"
 
 expected=$((cases * ${#parents[@]}))
 good=$(awk -F ' [|] ' '$4 ~ /^ok *$/' "$work/table" | wc -l)
+if [ "$good" = "$expected" ] && [ -e "$work/failed" ]; then
+	echo "all works, but the machine of $(sort -u "$work/failed" | xargs) ended in an error"
+	exit 1
+fi
 echo "$good passed, $((expected - good)) failed"
 [ "$good" = "$expected" ]

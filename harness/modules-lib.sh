@@ -27,7 +27,7 @@ has_model()
 put_model()
 {
 	mkdir -p "$1/$model"
-	cp -au "$top/$model/." "$1/$model"
+	cp -au "$tree/$model/." "$1/$model"
 }
 
 # install_made SOURCE MODS RELEASE: the modules that were made in a folder

@@ -65,10 +65,12 @@ write_mutant()
 # what was changed there is as it was again
 clean_modules()
 {
-	local file made first=${2%-*}-0
+	local file made of first=${2%-*}-0
 
 	made=$(gt rev-parse 'refs/vdpa-persist/made^{tree}')
-	if [ "$made" = "$(cat "$2/.mutant-of" 2>/dev/null)" ]; then
+	# For a kernel of another configuration they are other modules
+	of="$made $(sha256sum <"$(obj_dir "$1")/.config" | cut -c1-16)"
+	if [ "$of" = "$(cat "$2/.mutant-of" 2>/dev/null)" ]; then
 		while read -r file; do
 			gt cat-file blob "$made:$file" >"$2/$file"
 		done <"$2/.mutated"
@@ -78,10 +80,10 @@ clean_modules()
 	# All folders begin as copies of the first
 	(
 		flock 6
-		[ "$made" = "$(cat "$first/.mutant-of" 2>/dev/null)" ] || {
+		[ "$of" = "$(cat "$first/.mutant-of" 2>/dev/null)" ] || {
 			build_modules "$1" "$made" "$first" "$first-mods"
 			: >"$first/.mutated"
-			echo "$made" >"$first/.mutant-of"
+			echo "$of" >"$first/.mutant-of"
 		}
 	) 6>"$first.lock"
 	copy_modules "$first" "$2"

@@ -37,7 +37,7 @@ NO_DIFFERENCE = [
     r'MODULE_\w+\(',
 ]
 # Functions with arguments of which either may come first
-SYMMETRIC = r'(swap|min|max|check_add_overflow|check_mul_overflow|ether_addr_equal)$'
+SYMMETRIC = r'(swap|gcd|lcm|min|max|check_add_overflow|check_mul_overflow|ether_addr_equal)$'
 # Those that never compile the other way round
 ORDERED = r'(list_for_each|hlist_for_each|min_t|max_t|container_of|list_entry)'
 BOUNDARIES = [(' < ', ' <= '), (' <= ', ' < '), (' > ', ' >= '), (' >= ', ' > '),

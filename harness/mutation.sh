@@ -5,16 +5,17 @@
 # A mutant that does not compile, or not without a warning of its types, is
 # replaced by the next one.
 #
-# A bug is found if a test fails that passes without it, or if the kernel
-# complains: of a task that hangs or does not give up the CPU, of memory that
-# leaked, of anything. So is one with which the guest takes more than twice the
-# CPU time that it takes without. What did not end for another reason, such as a
-# host that is busy, is not.
+# A bug is found if a test fails or is skipped that passes without it, or if the
+# kernel dies or complains: of a task that hangs or does not give up the CPU, of
+# memory that leaked, of anything. So is one with which the guest takes more than
+# twice the CPU time that it takes without. A run that did not end for another
+# reason, such as a host that is busy, says nothing and does not count.
 #
 # Prints the share that is found and the survivors, with what the base's file
 # "survivors" says of them. What was found out is remembered in
 # build/<base>/mutation/: that a bug is found until the program that found it
-# changes, that it is not until any of them does. FRESH=y forgets it.
+# changes, that it is not until any of them does; what else of the series or of lib/
+# changes does not count. FRESH=y forgets it.
 
 . "$(dirname "$0")/mutants-lib.sh"
 lock_build
@@ -123,7 +124,15 @@ commands_for()
 		t()
 		{
 			echo "# program ${1##*/}"
-			"$@" 2>&1 | awk '{ print; fflush() } /^(not ok|FAIL)/ { exit 1 }' || exit 1
+			"$@" 2>&1 | awk '
+				{ print; fflush() }
+				/^1\.\./ { plan = 1 }
+				/^(not ok|FAIL)/ { bad = 1; exit }
+				END {
+					if (!plan && !bad)
+						print "FAIL: it does not run"
+					exit bad || !plan
+				}' || exit 1
 		}
 	EOF
 	! programs_for "$1" | grep -q '^vp_vdpa' || echo "export VDPA_PCI=0000:00:09.0"
@@ -160,7 +169,8 @@ run()
 			--qemu "-device virtio-net-pci,netdev=n0,$virtio,romfile=,addr=a")
 	fi
 	(
-		ulimit -t "$4"
+		# Soft: the signal is one that nothing else sends
+		ulimit -St "$4"
 		exec "$top/harness/vm.sh" --flavour mutation --modules "$2" "${machine[@]}" \
 			--append "sysctl.kernel.hung_task_timeout_secs=15 slub_debug=FZP" \
 			--timeout 900 -- "$(commands_for "$1")"
@@ -175,7 +185,7 @@ usual()
 	name=$known/usual-$(group "$1")-$(gt rev-parse 'refs/vdpa-persist/made^{tree}')-$tests
 	(
 		flock 7
-		if [ ! -e "$name" ]; then
+		if [ ! -e "$name" ] || [ ! -e "$known/skips-$(group "$1")" ]; then
 			[ ! -e "$work/usual-$(group "$1").tap" ] ||
 				die "the tests of $1 have failed without a bug"
 			clean_modules mutation "$build/mutant-mutation-0"
@@ -183,6 +193,7 @@ usual()
 			{ time run "$1" "$build/mutant-mutation-0-mods" "$work/usual-$(group "$1")" 400; } \
 				2>"$name.new" || die "the tests of $1 fail without a bug" \
 					"(see $work/usual-$(group "$1").tap and .err)"
+			skipped "$work/usual-$(group "$1").tap" >"$known/skips-$(group "$1")"
 			awk '{ print int($1 + $2 + 1) }' "$name.new" >"$name"
 			step "the tests of $1 take $(cat "$name") s of CPU time"
 		fi
@@ -190,28 +201,49 @@ usual()
 	cat "$name"
 }
 
-# what_found NAME
+# skipped TAP: the tests that were
+skipped()
+{
+	sed -n '/^#  RUN /{s/^#  RUN  *\([^ ]*\).*/\1/; h}; /^ok .* # SKIP/{g; p}' "$1" | sort
+}
+
+# what_found NAME FILE
 what_found()
 {
+	local skips
+
+	skips=$(comm -13 "$known/skips-$(group "$2")" <(skipped "$1.tap"))
 	if grep -q '^not ok\|^FAIL' "$1.tap"; then
 		sed -n 's/^#  RUN  *\([^ ]*\).*/\1/p' "$1.tap" | tail -n 1
-	elif grep -q 'QEMU ended with status 15[0-9]\|QEMU ended with status 137' "$1.err"; then
+	elif grep -q "QEMU ended with status $((128 + $(kill -l XCPU)))" "$1.err"; then
 		echo "more than twice the CPU time"
+	elif grep -q 'FAILED: the guest ended without a status' "$1.err"; then
+		echo "the end of the kernel"
+	elif [ "$skips" ]; then
+		echo "tests that are skipped: ${skips%%$'\n'*}"
 	elif grep -q 'FAILED: the kernel complained' "$1.err"; then
 		grep -aoE -m 1 'BUG: .*|WARNING: .*|INFO: .*|unreferenced object|Oops.*|panic.*' \
 			"$1.err" || echo "a complaint of the kernel"
 	fi
 }
 
-# judge MUTANT PLACE: prints what found it, or nothing
+# judge MUTANT PLACE: prints "found BY", "survived", or "unknown" if the machine did
+# not end by itself
 judge()
 {
-	local mutant=$1 name=${1%.mutant} source=$build/mutant-mutation-$2 file limit
+	local mutant=$1 name=${1%.mutant} source=$build/mutant-mutation-$2 file limit by code=0
 
 	file=$(sed -n 's/^File: //p' "$mutant")
 	limit=$(usual "$file") || exit
-	run "$file" "$source-mods" "$name" $((2 * limit + 10)) || true
-	what_found "$name"
+	run "$file" "$source-mods" "$name" $((2 * limit + 10)) || code=$?
+	by=$(what_found "$name" "$file")
+	if [ "$by" ]; then
+		echo "found by $by"
+	elif [ $code = 0 ]; then
+		echo survived
+	else
+		echo unknown
+	fi
 }
 
 # remembered MUTANT: "found BY", "survived" or nothing
@@ -252,7 +284,6 @@ judged()
 # conclude MUTANT FATE
 conclude()
 {
-	echo "$2" >"${1%.mutant}.fate"
 	mv "$1" "${1%.mutant}.${2%% *}"
 	step "$(judged): $(basename "$1" .mutant) $2: $(mutant_key "${1%.mutant}.${2%% *}" What)"
 }
@@ -260,7 +291,7 @@ conclude()
 # try_one MUTANT: in the folder of whichever place is free
 try_one()
 {
-	local mutant=$1 name=${1%.mutant} place source by program fate
+	local mutant=$1 name=${1%.mutant} place source program fate
 
 	for ((place = 1; ; place = place % jobs + 1)); do
 		exec 8>"$build/mutation-$place.lock"
@@ -270,32 +301,36 @@ try_one()
 	[ "$(judged)" -lt "$number" ] || return 0
 	fate=$(remembered "$mutant")
 	if [ "$fate" ]; then
+		echo "$fate" >>"$work/remembered"
 		conclude "$mutant" "$fate"
 		return
 	fi
 	source=$build/mutant-mutation-$place
 	if ! (JOBS=1 build_mutant mutation "$mutant" "$source") >"$name.build" 2>&1; then
-		echo 'none|||' >"$known/$(key "$mutant")"
+		# A full disk is no property of the mutant
+		! grep -q 'error:' "$log/modules-${source##*/}.log" ||
+			echo 'none|||' >"$known/$(key "$mutant")"
 		conclude "$mutant" none
 		return
 	fi
-	by=$(judge "$mutant" "$place") || return 0
+	fate=$(judge "$mutant" "$place") || return 0
 	program=$(sed -n 's/^# program //p' "$name.tap" | tail -n 1)
-	if [ "$by" ]; then
-		echo "found|$program|$(program_digest "$program")|$by" >"$known/$(key "$mutant")"
-		conclude "$mutant" "found by $by"
-	else
-		echo "survived||$tests|" >"$known/$(key "$mutant")"
-		conclude "$mutant" survived
-	fi
+	case $fate in
+	found*) echo "found|$program|$(program_digest "$program")|${fate#found by }" ;;
+	survived) echo "survived||$tests|" ;;
+	esac >"$known/$(key "$mutant").new"
+	[ ! -s "$known/$(key "$mutant").new" ] ||
+		mv "$known/$(key "$mutant").new" "$known/$(key "$mutant")"
+	conclude "$mutant" "$fate"
 }
 
 # reason MUTANT: what the list says of it
 reason()
 {
+	[ -e "$patches/survivors" ] || return 0
 	KEY=$(mutant_key "$1" Key) awk '
 		!/^[#\t]/ { mine = $0 == ENVIRON["KEY"] }
-		/^\t/ && mine { sub(/^\t/, ""); print }' "$patches/survivors" 2>/dev/null
+		/^\t/ && mine { sub(/^\t/, ""); print }' "$patches/survivors"
 }
 
 each try_one "$work"/*.mutant
@@ -311,5 +346,10 @@ done
 of=$(judged)
 echo "of the series $(gt rev-parse --short=12 'refs/vdpa-persist/made^{tree}') on $(date -I)," \
 	"$total bugs could be drawn"
+[ ! -e "$work/remembered" ] ||
+	echo "of these, $(grep -vc none "$work/remembered") had been judged before"
 echo "mutation: SEED=$seed, $found of $of found ($((of ? found * 100 / of : 0)) %)," \
 	"$((of - found)) survivors, of which $listed are listed, $equivalent as equivalent"
+# Fewer are there only if no more can be drawn
+[ "$of" -ge "$number" ] || ! compgen -G "$work/*.mutant" >/dev/null ||
+	die "not all could be judged (see the .err files in $work)"

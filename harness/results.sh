@@ -19,7 +19,7 @@ output()
 
 	if [ ! -e "$file" ] || [[ $again == *" $1 "* ]]; then
 		step "make $*"
-		make -s -C "$top" "$@" >"$file.new" || die "make $* (see $file.new)"
+		make -s -C "$top" "$@" </dev/null >"$file.new" || die "make $* (see $file.new)"
 		mv "$file.new" "$file"
 		series=$(git -C "$tree" rev-parse --short=12 'refs/vdpa-persist/made^{tree}')
 		echo "the kernel tree $series, $(date -I)" >"$kept/$1.of"

@@ -39,8 +39,12 @@ while [ $# != 0 ]; do
 done
 
 lock_build
-read -ra programs <<<"$("$top/harness/build-selftests.sh")"
+built=$("$top/harness/build-selftests.sh")
+read -ra programs <<<"$built"
 [ $# = 0 ] || programs=("$@")
+for program in "${programs[@]}"; do
+	[ -x "$build/selftests/$program" ] || die "there is no selftest that is called $program"
+done
 results=$log/selftests/$side-$flavour
 mkdir -p "$results"
 
@@ -48,7 +52,7 @@ run()
 {
 	local tap=$results/$1.tap dma=()
 
-	[ -x "$build/selftests/$1" ] || die "there is no selftest that is called $1"
+	rm -f "$results/$1" "$results/$1".*
 	# It warns of the eighth mapping of a page, and a client may have more
 	case $1 in
 	mlx5*) ;;
@@ -59,7 +63,6 @@ run()
 		-- "$build/selftests/$1" "${options[@]}" >"$tap" 2>"$tap.err" || true
 	grep -E 'FAILED|^\| ' "$tap.err" >&2 || true
 	test_results "$tap" | sort >"$results/$1"
-	rm -f "$results/$1.partly"
 	[ -z "$pattern" ] || touch "$results/$1.partly"
 }
 

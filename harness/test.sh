@@ -5,15 +5,19 @@
 # They run at once, with as many checks at a time as there are processors; those
 # that need kernels begin when these are built.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/series-lib.sh"
 
 export TALLY=$log/check/tally
 lock_build
 rm -rf "$log/check"
 mkdir -p "$log/check"
 : >"$TALLY"
+: >"$log/check/times"
 "$top/harness/tree.sh"
-"$top/harness/series.sh" || true
+# What is built is the work tree, what is remembered is of the patches
+tree_untouched ||
+	die "$tree has work that is not in patches/: make refresh, or set it aside"
+"$top/harness/series.sh"
 
 # wanted SCRIPT WORD...
 wanted()

@@ -35,6 +35,7 @@ import_debian()
 		git -C "$new" commit -q --no-verify --no-gpg-sign \
 		-m "Import $(base_key package) $version"
 	git -C "$new" tag base
+	base_key version >"$new/.git/vdpa-persist-version"
 	mv "$new" "$tree"
 }
 
@@ -73,6 +74,20 @@ elif [ -n "${BASE_TREE:-}" ]; then
 	fi
 fi
 
+if [ -z "${BASE_TREE:-}" ] && [ -e "$tree/.git/vdpa-persist-version" ] &&
+   [ "$(base_key version)" != "$(cat "$tree/.git/vdpa-persist-version")" ]; then
+	die "$tree is of another version than patches/$base/base: make clean, or BASE_TREE"
+fi
+
+# Whoever was interrupted here did not lose anybody's work
+if next=$(gt rev-parse -q --verify refs/vdpa-persist/next); then
+	step "finishing an interrupted checkout"
+	rm -f "$tree/.git/index.lock"
+	logged checkout gt checkout -q -f -B vdpa-persist "$next"
+	record "$next" unknown
+	gt update-ref -d refs/vdpa-persist/next
+fi
+
 input=$(series_input)
 if [ "$input" = "$(recorded_input)" ]; then
 	exit 0
@@ -82,6 +97,8 @@ tree_untouched ||
 
 step "applying $(series_patches | wc -l) patches in $(series_topics | wc -l) topics to $name"
 made=$(commit_series)
+gt update-ref refs/vdpa-persist/next "$made"
 logged checkout gt checkout -q -B vdpa-persist "$made"
 record "$made" "$input"
+gt update-ref -d refs/vdpa-persist/next
 step "tree: $(series_patches | wc -l) patches on top of base, in ${tree#"$top"/}"

@@ -76,12 +76,9 @@ if [ ! -e "$init" ] || [ "$top/harness/guest-init.c" -nt "$init" ]; then
 	mv "$init.$$" "$init"
 fi
 
-# What belongs to a run, kept for the last fifty. Another run may be doing the same
+# What belongs to a run, kept for a day. Another run may be doing the same
 mkdir -p "$log/vm"
-runs=("$log"/vm/*)
-for ((i = 0; i < ${#runs[@]} - 50; i++)); do
-	rm -rf "${runs[i]}"
-done
+find "$log/vm" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + 2>/dev/null || true
 run=$log/vm/$(date +%Y%m%d-%H%M%S)-$$
 mkdir "$run"
 console=$run/console

@@ -34,8 +34,8 @@ coccicheck()
 	local all=$log/check/cocci
 
 	report >"$all"
-	grep "^[^ ]*/base/" "$all" >"$all-base" || true
-	grep "^[^ ]*/$made/" "$all" >"$all-made" || true
+	grep "^[^ ]*/check-cocci/base/" "$all" >"$all-base" || true
+	grep "^[^ ]*/check-cocci/$made/" "$all" >"$all-made" || true
 	tail -n 3 "$all"
 	nothing_new "$all-base" "$all-made"
 }

@@ -18,7 +18,8 @@ selftest()
 	[ "$failed" = 0 ] && [ "$passed" != 0 ]
 }
 
-read -ra programs <<<"$("$top/harness/build-selftests.sh")"
+built=$("$top/harness/build-selftests.sh")
+read -ra programs <<<"$built"
 # Those that take longest begin
 longest_first()
 {

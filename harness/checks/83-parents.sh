@@ -66,7 +66,11 @@ old_firmware()
 # Its addresses are translated twice
 mlx5_iommu()
 {
-	"$top/harness/vm.sh" --timeout 600 --mlx5 --iommu -- "$build/selftests/mlx5_stream"
+	local tap=$log/check/mlx5-iommu.tap
+
+	"$top/harness/vm.sh" --timeout 600 --mlx5 --iommu -- "$build/selftests/mlx5_stream" |
+		tee "$tap"
+	grep '^# Totals:.* skip:0 ' "$tap"
 }
 
 # As many ranges as pages, in use and across a reset; it says "error" if it fails

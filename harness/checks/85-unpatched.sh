@@ -17,7 +17,8 @@ as_expected()
 	diff <(list "$expected" | sed -n "s/^$1 //p") "$log/selftests/unpatched-fast/$1"
 }
 
-read -ra programs <<<"$("$top/harness/build-selftests.sh")"
+built=$("$top/harness/build-selftests.sh")
+read -ra programs <<<"$built"
 for program in "${programs[@]}"; do
 	# "PROGRAM none": it cannot run there
 	! list "$expected" | grep -x "$program none" >/dev/null || continue

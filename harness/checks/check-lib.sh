@@ -65,6 +65,7 @@ judge()
 remember()
 {
 	mkdir -p "$passed"
+	find "$passed" -type f -mtime +30 -delete
 	cat "$log/check/$2.count" >"$passed/$1" 2>/dev/null || : >"$passed/$1"
 }
 
@@ -128,6 +129,8 @@ whole_state()
 			! -path "$top/harness/checks/*" -print0 | sort -z | xargs -0 cat
 		cat "$top/harness/checks/check-lib.sh" "$0"
 		qemu-system-x86_64 --version
+		echo "${ACCEL:-}"
+		vdpa -V 2>&1
 		gcc --version
 		uname -srv
 		echo "$@"
