@@ -58,7 +58,12 @@ yes_no()
 
 both()
 {
-	row "$1" "$("$2" unpatched "$3" "$4")" "$("$2" ours "$3" "$4")"
+	local unpatched ours
+
+	unpatched=$("$2" unpatched "$3" "$4")
+	ours=$("$2" ours "$3" "$4")
+	[ "$ours" ] || die "no result for $3 $4 in $out/demo.ours"
+	row "$1" "$unpatched" "$ours"
 }
 
 {
@@ -74,6 +79,7 @@ both()
 		unpatched=$(value unpatched "client mib=$size" ns)
 		ours=$(value ours "client mib=$size" ns)
 		printf '%s\t%s\t%s\n' "$size" "$unpatched" "$ours" >>"$out/reset-cost.tsv"
+		[ "$ours" ] || die "no result for $size MiB in $out/demo.ours"
 		row "with $size MiB mapped" "$unpatched" "$ours"
 	done
 	echo "The same on mlx5_vdpa and a model of its firmware, with $mlx5_size MiB mapped:"

@@ -197,6 +197,24 @@ static bool vdpa_dev_is_vduse(const struct vdpa_dev *dev)
 	return vduse;
 }
 
+int vdpa_check_given(void)
+{
+	struct vdpa_dev dev = {};
+	int r, fd;
+
+	snprintf(dev.name, sizeof(dev.name), "%s", vdpa_given.name);
+	r = vdpa_given.may_rebind ? vdpa_bind(&dev, "vhost_vdpa") : 0;
+	r = r ?: vdpa_dev_find_path(&dev);
+	if (r)
+		return r;
+	fd = open(dev.path, O_RDWR);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+
+	return 0;
+}
+
 /* The one that the command line names, if it is like @parent */
 static int vdpa_dev_get_given(struct vdpa_dev *dev,
 			      const struct vdpa_parent *parent)

@@ -40,6 +40,8 @@ extern struct vdpa_given vdpa_given;
 
 /* Fill it in, and leave a command line without arguments; returns their number */
 int vdpa_parse_args(int argc, char **argv);
+/* Can the device be opened that the command line names? 0, or why it can't */
+int vdpa_check_given(void);
 /* How often to do what may be done less often with -q */
 unsigned int vdpa_rounds(unsigned int rounds);
 

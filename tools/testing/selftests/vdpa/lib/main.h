@@ -105,14 +105,25 @@ static bool vdpa_select(void)
 
 static int vdpa_test_main(int argc, char **argv)
 {
+	int r;
+
 	argc = vdpa_parse_args(argc, argv);
 	if (!vdpa_select()) {
 		fprintf(stderr, "%s: no such test\n", argv[0]);
 		return 1;
 	}
 
-	return vdpa_given.list ? 0 :
-	       vdpa_supervise(test_harness_run, argc, argv);
+	if (vdpa_given.list)
+		return 0;
+	/* Or all tests would be skipped, which is no failure */
+	r = vdpa_given.name[0] ? vdpa_check_given() : 0;
+	if (r) {
+		fprintf(stderr, "%s: %s cannot be opened: %s\n", argv[0],
+			vdpa_given.name, strerror(-r));
+		return 1;
+	}
+
+	return vdpa_supervise(test_harness_run, argc, argv);
 }
 
 #endif
