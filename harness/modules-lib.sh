@@ -131,14 +131,14 @@ build_modules()
 	obj=$(obj_dir "$1")
 	release=$(cat "$obj/include/config/kernel.release")
 	headers=$(series_headers)
-	made="$(git -C "$tree" rev-parse "$treeish^{tree}") $headers $mlx5_flags"
+	! has_model || folders+=("$model/")
+	made="$(git -C "$tree" rev-parse "$treeish^{tree}") $headers $mlx5_flags ${folders[*]}"
 	if [ "$made" != "$(cat "$source/.made" 2>/dev/null)" ]; then
 		rm -rf "$source"
 		mkdir -p "$source"
 		# shellcheck disable=SC2086
 		git -C "$tree" archive "$treeish" drivers/vdpa drivers/vhost \
 			drivers/virtio $headers | tar -C "$source" -xf -
-		! has_model || folders+=("$model/")
 		write_kbuild "$source" "${folders[@]}"
 		echo "$made" >"$source/.made"
 	fi
