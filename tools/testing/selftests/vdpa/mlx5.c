@@ -362,14 +362,17 @@ TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
 
 TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
 {
+	long notifiers;
+
 	ASSERT_EQ(0, client_map(&self->c));
 	START_RUNNING();
+	notifiers = mlx5_mock_objects("notifier");
 	ASSERT_EQ(0, client_suspend(&self->c));
 	ASSERT_EQ(0, client_suspend(&self->c));
 	ASSERT_EQ(0, client_reset(&self->c));
-	EXPECT_EQ(1, mlx5_mock_objects("notifier"));
 	self->c.keep_rings = false;
 	START_RUNNING();
+	EXPECT_EQ(notifiers, mlx5_mock_objects("notifier"));
 	EXPECT_IO();
 	ASSERT_EQ(0, client_suspend(&self->c));
 }
@@ -450,6 +453,31 @@ TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 		ASSERT_EQ(0, client_reset(&self->c));
 		self->c.keep_rings = false;
 	}
+}
+
+TEST_F(mlx5, control_kicks_do_not_block_a_reset)
+{
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	for (i = 0; i < 20; i++) {
+		START_RUNNING();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, kick_ctrl, &self->c));
+		usleep(1000 * i);
+		EXPECT_EQ(0, client_reset(&self->c));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+	}
+}
+
+/* The copy that the CPU has of what it may reach is that of the group's space */
+TEST_F(mlx5, control_queue_reaches_nothing_in_an_empty_space)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, client_set_group_asid(&self->c, 2, 1));
+	START_RUNNING();
+	EXPECT_IO();
+	EXPECT_EQ(-ETIMEDOUT, client_ctrl(&self->c, NO_IO_MS));
 }
 
 /* A failure to start is told, and the next start works */
@@ -676,6 +704,129 @@ TEST_F(older_firmware, survives_failed_commands_of_a_creation)
 	close(g.fd);
 	EXPECT_EQ(0, r);
 	EXPECT_LT(5U, nth);
+}
+
+/* Firmware that lets a suspended queue go on, and that which does not */
+FIXTURE(running)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long pins;
+};
+
+FIXTURE_VARIANT(running)
+{
+	bool resumable;
+};
+
+FIXTURE_VARIANT_ADD(running, resumable)
+{
+	.resumable = true,
+};
+
+FIXTURE_VARIANT_ADD(running, not_resumable)
+{
+	.resumable = false,
+};
+
+FIXTURE_SETUP(running)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	if (vdpa_load_parent(&mlx5, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, mlx5_mock_set_firmware("freeze_to_rdy", variant->resumable));
+	ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &why));
+	self->pins = pins_in_system();
+	r = client_open(&self->c, &self->dev, 0);
+	r = r ?: client_ack(&self->c, self->c.features) ?: client_map(&self->c) ?:
+	    client_start(&self->c) ?: client_io(&self->c, IO_TIMEOUT_MS);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(running)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+	EXPECT_NOTHING_LEFT();
+	EXPECT_EQ(self->pins, pins_in_system());
+	EXPECT_EQ(0, mlx5_mock_set_firmware("freeze_to_rdy", 0));
+}
+
+static int enable(struct vdpa_client *c, unsigned int vq, bool on)
+{
+	struct vhost_vring_state state = { .index = vq, .num = on };
+
+	return ioctl(c->fd, VHOST_VDPA_SET_VRING_ENABLE, &state) ? -errno : 0;
+}
+
+static bool is_ready(unsigned int vq)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "%u RDY avail ", vq);
+
+	return read_key(MLX5_MOCK "queues", key) >= 0;
+}
+
+TEST_F(running, empty_map_cuts_the_device_off)
+{
+	ASSERT_EQ(0, client_unmap(&self->c));
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_IO();
+}
+
+/* The first is disabled, and the second must not keep what is unmapped */
+TEST_F(running, disabled_queue_takes_no_old_key_along)
+{
+	if (enable(&self->c, 0, false))
+		SKIP(return, "a queue cannot be disabled here");
+	ASSERT_EQ(0, client_unmap(&self->c));
+	EXPECT_NO_IO();
+}
+
+TEST_F(running, disabled_queue_does_not_keep_others_running)
+{
+	if (enable(&self->c, 0, false))
+		SKIP(return, "a queue cannot be disabled here");
+	EXPECT_TRUE(is_ready(1));
+	ASSERT_EQ(0, client_suspend(&self->c));
+	EXPECT_FALSE(is_ready(1));
+}
+
+TEST_F(running, queue_that_is_disabled_stays_so_when_the_map_changes)
+{
+	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (enable(&self->c, 0, false))
+		SKIP(return, "a queue cannot be disabled here");
+	ASSERT_EQ(0, map_far(&self->c, far));
+	EXPECT_FALSE(is_ready(0));
+	EXPECT_TRUE(is_ready(1));
+}
+
+TEST_F(running, goes_on_when_the_map_changes)
+{
+	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, map_far(&self->c, far));
+		ASSERT_IO();
+		ASSERT_EQ(0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
+		ASSERT_IO();
+		EXPECT_EQ(0, client_ctrl(&self->c, IO_TIMEOUT_MS));
+	}
 }
 
 /* Memory of the test's own, with a frame in it that is not like the other one */

@@ -30,7 +30,8 @@ const char * const fw_kind_name[FW_KINDS] = {
 	[FW_MAC] = "l2_table_entry",
 };
 
-static void fw_complain(struct mock *m, const char *what, const char *fmt, va_list args)
+static __printf(3, 0) void
+fw_complain(struct mock *m, const char *what, const char *fmt, va_list args)
 {
 	lockdep_assert_held(&m->lock);
 
@@ -142,6 +143,19 @@ u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
 		*used = dep;
 
 	return 0;
+}
+
+/* One of its uses of another one ends */
+void fw_unuse(struct fw_obj *o, struct fw_obj *used)
+{
+	unsigned int i;
+
+	for (i = 0; i < o->nuses && o->uses[i] != used; i++)
+		;
+	if (i == o->nuses)
+		return;
+	o->uses[i] = o->uses[--o->nuses];
+	used->refs--;
 }
 
 static void fw_unuse_all(struct fw_obj *o)
@@ -609,13 +623,32 @@ static u8 fw_vq_use_umem(struct mock *m, struct fw_obj *o, u32 id, u32 size,
 		       MLX5_CAP_DEV_VDPA_EMULATION(&m->mdev,			\
 						   umem_##n##_buffer_param_b))
 
+/* A queue may be created before there is a key for it */
+static u8 fw_vq_use_key(struct mock *m, struct fw_obj *o, u32 key)
+{
+	struct fw_obj *mkey;
+	u8 status;
+
+	if (!key)
+		return 0;
+	status = fw_use(m, o, FW_MKEY, mlx5_mkey_to_idx(key), &mkey);
+	if (status || mkey->mkey.pd == o->vq.pd)
+		return status;
+	fw_unuse(o, mkey);
+	fw_lint(m, "queue %u: pd %#x of its key, and %#x", o->vq.index, mkey->mkey.pd,
+		o->vq.pd);
+
+	return MLX5_CMD_STAT_BAD_PARAM_ERR;
+}
+
 static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
 {
-	struct fw_obj *mkey, *remote;
+	struct fw_obj *remote;
 	u8 status;
 
 	status = fw_use(m, o, FW_PD, o->vq.pd, NULL) ?:
-		 fw_use(m, o, FW_MKEY, mlx5_mkey_to_idx(o->vq.mkey), &mkey) ?:
+		 fw_vq_use_key(m, o, o->vq.mkey) ?:
+		 fw_vq_use_key(m, o, o->vq.desc_mkey) ?:
 		 fw_use(m, o, FW_QP, MLX5_GET(virtio_q, ctx, event_qpn_or_msix),
 			&o->vq.qp) ?:
 		 fw_use(m, o, FW_COUNTERS, MLX5_GET(virtio_q, ctx, counter_set_id),
@@ -630,14 +663,26 @@ static u8 fw_vq_use_all(struct mock *m, struct fw_obj *o, void *obj, void *ctx)
 		return status;
 
 	remote = fw_find(m, FW_QP, o->vq.qp->qp.remote);
-	if (mkey->mkey.pd != o->vq.pd || o->vq.qp->qp.state != MLX5_QPC_STATE_RTS ||
+	if (o->vq.qp->qp.state != MLX5_QPC_STATE_RTS ||
 	    !remote || remote->qp.state != MLX5_QPC_STATE_RTR) {
-		fw_lint(m, "queue %u: pd %#x and %#x, QP in state %u", o->vq.index,
-			mkey->mkey.pd, o->vq.pd, o->vq.qp->qp.state);
+		fw_lint(m, "queue %u: QP in state %u", o->vq.index, o->vq.qp->qp.state);
 		return MLX5_CMD_STAT_BAD_PARAM_ERR;
 	}
 
 	return 0;
+}
+
+/* struct virtio_net_hdr has num_buffers only in the modern device */
+static void fw_vq_set_version(struct fw_vq *vq, void *ctx)
+{
+	vq->hdr_len = MLX5_GET(virtio_q, ctx, virtio_version_1_0) ? 12 : 10;
+}
+
+static void fw_vq_set_addrs(struct fw_vq *vq, void *ctx)
+{
+	vq->desc_addr = MLX5_GET64(virtio_q, ctx, desc_addr);
+	vq->avail_addr = MLX5_GET64(virtio_q, ctx, available_addr);
+	vq->used_addr = MLX5_GET64(virtio_q, ctx, used_addr);
 }
 
 static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
@@ -659,13 +704,11 @@ static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 	vq->size = MLX5_GET(virtio_q, ctx, queue_size);
 	vq->avail = MLX5_GET(virtio_net_q_object, obj, hw_available_index);
 	vq->used = MLX5_GET(virtio_net_q_object, obj, hw_used_index);
-	/* struct virtio_net_hdr has num_buffers only in the modern device */
-	vq->hdr_len = MLX5_GET(virtio_q, ctx, virtio_version_1_0) ? 12 : 10;
 	vq->mkey = MLX5_GET(virtio_q, ctx, virtio_q_mkey);
+	vq->desc_mkey = MLX5_GET(fw_virtio_q, ctx, desc_group_mkey);
 	vq->pd = MLX5_GET(virtio_q, ctx, pd);
-	vq->desc_addr = MLX5_GET64(virtio_q, ctx, desc_addr);
-	vq->avail_addr = MLX5_GET64(virtio_q, ctx, available_addr);
-	vq->used_addr = MLX5_GET64(virtio_q, ctx, used_addr);
+	fw_vq_set_version(vq, ctx);
+	fw_vq_set_addrs(vq, ctx);
 
 	xa_for_each(&m->obj[FW_VQ], id, other)
 		if (other != o && other->vq.index == vq->index) {
@@ -691,33 +734,108 @@ static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 	return status;
 }
 
+static bool fw_has(struct mock *m, bool desc_group)
+{
+	void *cap = m->vdpa_cap.cur;
+
+	return desc_group ? MLX5_GET(fw_virtio_emulation_cap, cap, desc_group_mkey_supported) :
+	       MLX5_GET(fw_virtio_emulation_cap, cap, freeze_to_rdy_supported);
+}
+
+static bool fw_vq_may_become(struct mock *m, struct fw_vq *vq, u8 to)
+{
+	switch (vq->state) {
+	case MLX5_VIRTIO_NET_Q_OBJECT_STATE_INIT:
+		return to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY;
+	case MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY:
+		return to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_SUSPEND;
+	case MLX5_VIRTIO_NET_Q_OBJECT_STATE_SUSPEND:
+		return to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY && fw_has(m, false);
+	default:
+		return false;
+	}
+}
+
+/* All but the state only changes while the queue stands still */
+static u8 fw_vq_check_modify(struct mock *m, struct fw_vq *vq, u64 select, u8 to)
+{
+	const u64 halted = FW_MODIFY_ADDRS | FW_MODIFY_AVAIL | FW_MODIFY_USED |
+			   FW_MODIFY_VERSION | FW_MODIFY_FEATURES | FW_MODIFY_MKEY |
+			   (fw_has(m, true) ? FW_MODIFY_DESC_MKEY : 0);
+
+	if (select & ~(halted | FW_MODIFY_STATE)) {
+		fw_violation(m, "queue %u: fields %#llx are modified", vq->index, select);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	/* It got there by itself: the driver cannot know */
+	if (vq->state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_ERR)
+		return MLX5_CMD_STAT_BAD_RES_STATE_ERR;
+	if ((select & halted && vq->state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY) ||
+	    (select & FW_MODIFY_STATE && !fw_vq_may_become(m, vq, to))) {
+		fw_violation(m, "queue %u from state %u to %u, fields %#llx", vq->index,
+			     vq->state, to, select);
+		return MLX5_CMD_STAT_BAD_RES_STATE_ERR;
+	}
+
+	return 0;
+}
+
+/* Another key: the new one before the old one is given up */
+static u8 fw_vq_modify_key(struct mock *m, struct fw_obj *o, u32 *key, u32 new)
+{
+	u8 status = fw_vq_use_key(m, o, new);
+
+	if (status)
+		return status;
+	if (*key)
+		fw_unuse(o, fw_find(m, FW_MKEY, mlx5_mkey_to_idx(*key)));
+	*key = new;
+
+	return 0;
+}
+
+static void fw_vq_set_state(struct mock *m, struct fw_vq *vq, u8 to)
+{
+	vq->state = to;
+	vq->look = true;
+	WRITE_ONCE(m->ready, true);
+	wake_up(&m->wait);
+}
+
 static u8 fw_modify_vq(struct mock *m, struct fw_obj *o, void *in)
 {
 	void *obj = MLX5_ADDR_OF(modify_virtio_net_q_in, in, obj_context);
+	void *ctx = MLX5_ADDR_OF(virtio_net_q_object, obj, virtio_q_context);
+	u64 select = MLX5_GET64(virtio_net_q_object, obj, modify_field_select);
 	u8 to = MLX5_GET(virtio_net_q_object, obj, state);
+	struct fw_vq *vq = &o->vq;
+	u8 status;
 
-	if (MLX5_GET64(virtio_net_q_object, obj, modify_field_select) !=
-	    MLX5_VIRTQ_MODIFY_MASK_STATE) {
-		fw_violation(m, "queue %u: something else than the state is modified",
-			     o->vq.index);
-		return MLX5_CMD_STAT_BAD_PARAM_ERR;
-	}
-	if ((o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_INIT &&
-	     to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY) ||
-	    (o->vq.state == MLX5_VIRTIO_NET_Q_OBJECT_STATE_RDY &&
-	     to == MLX5_VIRTIO_NET_Q_OBJECT_STATE_SUSPEND)) {
-		o->vq.state = to;
-		o->vq.look = true;
-		WRITE_ONCE(m->ready, true);
-		wake_up(&m->wait);
-		return 0;
-	}
-	/* It got there by itself: the driver cannot know */
-	if (o->vq.state != MLX5_VIRTIO_NET_Q_OBJECT_STATE_ERR)
-		fw_violation(m, "queue %u from state %u to %u", o->vq.index,
-			     o->vq.state, to);
+	status = fw_vq_check_modify(m, vq, select, to);
+	if (!status && select & FW_MODIFY_MKEY)
+		status = fw_vq_modify_key(m, o, &vq->mkey,
+					  MLX5_GET(virtio_q, ctx, virtio_q_mkey));
+	if (!status && select & FW_MODIFY_DESC_MKEY)
+		status = fw_vq_modify_key(m, o, &vq->desc_mkey,
+					  MLX5_GET(fw_virtio_q, ctx, desc_group_mkey));
+	if (status)
+		return status;
 
-	return MLX5_CMD_STAT_BAD_RES_STATE_ERR;
+	if (select & FW_MODIFY_ADDRS)
+		fw_vq_set_addrs(vq, ctx);
+	if (select & FW_MODIFY_VERSION)
+		fw_vq_set_version(vq, ctx);
+	/* What was fetched is fetched again from there */
+	if (select & FW_MODIFY_AVAIL) {
+		vq->avail = MLX5_GET(virtio_net_q_object, obj, hw_available_index);
+		vq->nheads = 0;
+	}
+	if (select & FW_MODIFY_USED)
+		vq->used = MLX5_GET(virtio_net_q_object, obj, hw_used_index);
+	if (select & FW_MODIFY_STATE)
+		fw_vq_set_state(m, vq, to);
+
+	return 0;
 }
 
 static u8 fw_query_vq(struct fw_obj *o, void *out)
@@ -727,6 +845,21 @@ static u8 fw_query_vq(struct fw_obj *o, void *out)
 	MLX5_SET(virtio_net_q_object, obj, state, o->vq.state);
 	MLX5_SET(virtio_net_q_object, obj, hw_available_index, o->vq.avail);
 	MLX5_SET(virtio_net_q_object, obj, hw_used_index, o->vq.used);
+
+	return 0;
+}
+
+/* Of all capabilities those that are read anew for each device */
+static u8 fw_query_caps(struct mock *m, void *in, void *out)
+{
+	u16 op_mod = MLX5_GET(query_hca_cap_in, in, op_mod);
+
+	if (op_mod != (MLX5_CAP_VDPA_EMULATION << 1 | 1)) {
+		fw_violation(m, "capabilities %#x are queried", op_mod);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+	memcpy(MLX5_ADDR_OF(query_hca_cap_out, out, capability), m->vdpa_cap.cur,
+	       MLX5_ST_SZ_BYTES(virtio_emulation_cap));
 
 	return 0;
 }
@@ -759,6 +892,7 @@ static const struct fw_lengths fw_lengths[] = {
 	LENGTHS(DEALLOC_TRANSPORT_DOMAIN, dealloc_transport_domain),
 	LENGTHS(CREATE_UCTX, create_uctx),
 	LENGTHS(DESTROY_UCTX, destroy_uctx),
+	LENGTHS(QUERY_HCA_CAP, query_hca_cap),
 	LENGTHS(QUERY_SPECIAL_CONTEXTS, query_special_contexts),
 	LENGTHS(QUERY_VPORT_STATE, query_vport_state),
 	LENGTHS(MODIFY_NIC_VPORT_CONTEXT, modify_nic_vport_context),
@@ -942,6 +1076,8 @@ u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)
 				       out, transport_domain);
 	case MLX5_CMD_OP_CREATE_UCTX:
 		return FW_CREATE_PLAIN(m, FW_UCTX, 0, create_uctx_out, out, uid);
+	case MLX5_CMD_OP_QUERY_HCA_CAP:
+		return fw_query_caps(m, in, out);
 	case MLX5_CMD_OP_QUERY_SPECIAL_CONTEXTS:
 		MLX5_SET(query_special_contexts_out, out, null_mkey,
 			 mlx5_idx_to_mkey(m->null_mkey->id));

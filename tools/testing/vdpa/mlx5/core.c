@@ -30,6 +30,14 @@ static bool umem_uid_0 = true;
 module_param(umem_uid_0, bool, 0444);
 MODULE_PARM_DESC(umem_uid_0, "The firmware lets the kernel (uid 0) own queues and map all memory");
 
+static bool freeze_to_rdy;
+module_param(freeze_to_rdy, bool, 0444);
+MODULE_PARM_DESC(freeze_to_rdy, "A queue that is suspended can be made ready again");
+
+static bool desc_group;
+module_param(desc_group, bool, 0444);
+MODULE_PARM_DESC(desc_group, "The rings of a queue can have a key of their own");
+
 static uint max_vqs = 16;
 module_param(max_vqs, uint, 0444);
 MODULE_PARM_DESC(max_vqs, "Data virtqueues of the device");
@@ -56,6 +64,90 @@ int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
 	return fw_errno(status);
 }
 EXPORT_SYMBOL(mlx5_cmd_exec);
+
+/*
+ * Commands that the driver does not wait for: carried out one after another, by
+ * the workqueue. The callback must not sleep.
+ */
+
+struct mock_async {
+	struct work_struct work;
+	struct mlx5_async_work *context;
+	mlx5_async_cbk_t callback;
+	void *out;
+	int outlen;
+	int inlen;
+	u8 in[];
+};
+
+/* In flight; the next one is told to try again */
+#define MOCK_ASYNC_MAX	8
+
+static void mock_async_work(struct work_struct *work)
+{
+	struct mock_async *a = container_of(work, struct mock_async, work);
+	struct mock *m = to_mock(a->context->ctx->dev);
+	unsigned long flags;
+	int r;
+
+	r = mlx5_cmd_exec(&m->mdev, a->in, a->inlen, a->out, a->outlen);
+	atomic_dec(&m->async);
+	local_irq_save(flags);
+	a->callback(r ? -EREMOTEIO : 0, a->context);
+	local_irq_restore(flags);
+	kvfree(a);
+}
+
+void mlx5_cmd_init_async_ctx(struct mlx5_core_dev *dev, struct mlx5_async_ctx *ctx)
+{
+	ctx->dev = dev;
+}
+EXPORT_SYMBOL(mlx5_cmd_init_async_ctx);
+
+void mlx5_cmd_cleanup_async_ctx(struct mlx5_async_ctx *ctx)
+{
+	flush_workqueue(to_mock(ctx->dev)->wq);
+}
+EXPORT_SYMBOL(mlx5_cmd_cleanup_async_ctx);
+
+int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *out,
+		     int out_size, mlx5_async_cbk_t callback,
+		     struct mlx5_async_work *work)
+{
+	struct mock *m = to_mock(ctx->dev);
+	struct mock_async *a;
+
+	if (atomic_inc_return(&m->async) > MOCK_ASYNC_MAX) {
+		atomic_dec(&m->async);
+		return -EBUSY;
+	}
+	a = kvmalloc(sizeof(*a) + in_size, GFP_KERNEL);
+	if (!a) {
+		atomic_dec(&m->async);
+		return -ENOMEM;
+	}
+	memcpy(a->in, in, in_size);
+	a->inlen = in_size;
+	a->out = out;
+	a->outlen = out_size;
+	a->callback = callback;
+	a->context = work;
+	work->ctx = ctx;
+	INIT_WORK(&a->work, mock_async_work);
+	queue_work(m->wq, &a->work);
+
+	return 0;
+}
+EXPORT_SYMBOL(mlx5_cmd_exec_cb);
+
+int mlx5_cmd_check(struct mlx5_core_dev *dev, int err, void *in, void *out)
+{
+	if (err && err != -EREMOTEIO)
+		return err;
+
+	return fw_errno(MLX5_GET(alloc_pd_out, out, status));
+}
+EXPORT_SYMBOL(mlx5_cmd_check);
 
 int mlx5_query_nic_vport_mac_address(struct mlx5_core_dev *mdev, u16 vport,
 				     bool other, u8 *addr)
@@ -156,6 +248,12 @@ int mlx5_vector2eqn(struct mlx5_core_dev *dev, int vector, int *eqn)
 	return 0;
 }
 EXPORT_SYMBOL(mlx5_vector2eqn);
+
+int mlx5_comp_eqn_get(struct mlx5_core_dev *dev, u16 vector, int *eqn)
+{
+	return mlx5_vector2eqn(dev, vector, eqn);
+}
+EXPORT_SYMBOL(mlx5_comp_eqn_get);
 
 int mlx5_core_create_cq(struct mlx5_core_dev *dev, struct mlx5_core_cq *cq,
 			u32 *in, int inlen, u32 *out, int outlen)
@@ -432,6 +530,12 @@ int mlx5_destroy_flow_table(struct mlx5_flow_table *ft)
 }
 EXPORT_SYMBOL(mlx5_destroy_flow_table);
 
+u32 mlx5_flow_table_id(struct mlx5_flow_table *ft)
+{
+	return ft->id;
+}
+EXPORT_SYMBOL(mlx5_flow_table_id);
+
 static u8 rule_fill(struct mock *m, struct fw_obj *o, u32 table, u32 tirn,
 		    const struct mlx5_flow_spec *spec)
 {
@@ -653,31 +757,42 @@ static int mock_violations_set(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(mock_violations_fops, mock_violations_get, mock_violations_set,
 			 "%llu\n");
 
-static int mock_umem_uid_0_get(void *data, u64 *val)
-{
-	struct mock *m = data;
-
-	*val = MLX5_GET(cmd_hca_cap, m->gen_cap.cur, umem_uid_0);
-	return 0;
-}
-
 /* Another firmware: not while a driver has looked at this one */
-static int mock_umem_uid_0_set(void *data, u64 val)
+#define MOCK_CAP(_name, _type, _caps)						\
+static int mock_##_name##_get(void *data, u64 *val)				\
+{										\
+	struct mock *m = data;							\
+										\
+	*val = MLX5_GET(_type, m->_caps.cur, _name);				\
+	return 0;								\
+}										\
+										\
+static int mock_##_name##_set(void *data, u64 val)				\
+{										\
+	struct mock *m = data;							\
+	int r = 0;								\
+										\
+	mutex_lock(&m->lock);							\
+	if (m->nuars)								\
+		r = -EBUSY;							\
+	else									\
+		MLX5_SET(_type, m->_caps.cur, _name, !!val);			\
+	mutex_unlock(&m->lock);							\
+										\
+	return r;								\
+}										\
+DEFINE_DEBUGFS_ATTRIBUTE(mock_##_name##_fops, mock_##_name##_get,		\
+			 mock_##_name##_set, "%llu\n")
+
+MOCK_CAP(umem_uid_0, cmd_hca_cap, gen_cap);
+MOCK_CAP(freeze_to_rdy_supported, fw_virtio_emulation_cap, vdpa_cap);
+MOCK_CAP(desc_group_mkey_supported, fw_virtio_emulation_cap, vdpa_cap);
+
+struct dentry *mlx5_debugfs_get_dev_root(struct mlx5_core_dev *dev)
 {
-	struct mock *m = data;
-	int r = 0;
-
-	mutex_lock(&m->lock);
-	if (m->nuars)
-		r = -EBUSY;
-	else
-		MLX5_SET(cmd_hca_cap, m->gen_cap.cur, umem_uid_0, !!val);
-	mutex_unlock(&m->lock);
-
-	return r;
+	return to_mock(dev)->debugfs;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(mock_umem_uid_0_fops, mock_umem_uid_0_get, mock_umem_uid_0_set,
-			 "%llu\n");
+EXPORT_SYMBOL(mlx5_debugfs_get_dev_root);
 
 static void mock_debugfs(struct mock *m)
 {
@@ -692,6 +807,10 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
 	debugfs_create_u64("lints", 0644, d, &m->lints);
 	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);
+	debugfs_create_file_unsafe("freeze_to_rdy", 0644, d, m,
+				   &mock_freeze_to_rdy_supported_fops);
+	debugfs_create_file_unsafe("desc_group", 0644, d, m,
+				   &mock_desc_group_mkey_supported_fops);
 	debugfs_create_bool("check_pins", 0644, d, &m->check_pins);
 	debugfs_create_u64("faults", 0444, d, &m->faults);
 	debugfs_create_u64("bytes", 0444, d, &m->bytes);
@@ -726,6 +845,8 @@ static void mock_caps(struct mock *m)
 		 MLX5_VIRTIO_EMULATION_CAP_VIRTIO_QUEUE_TYPE_SPLIT);
 	MLX5_SET(virtio_emulation_cap, vdpa, max_num_virtio_queues, max_vqs);
 	MLX5_SET64(virtio_emulation_cap, vdpa, doorbell_bar_offset, MOCK_DOORBELL);
+	MLX5_SET(fw_virtio_emulation_cap, vdpa, freeze_to_rdy_supported, freeze_to_rdy);
+	MLX5_SET(fw_virtio_emulation_cap, vdpa, desc_group_mkey_supported, desc_group);
 	MLX5_SET(virtio_emulation_cap, vdpa, umem_1_buffer_param_a, 64);
 	MLX5_SET(virtio_emulation_cap, vdpa, umem_1_buffer_param_b, 4096);
 	MLX5_SET(virtio_emulation_cap, vdpa, umem_2_buffer_param_a, 16);
@@ -792,6 +913,9 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	if (r)
 		return r;
 
+	m->wq = alloc_ordered_workqueue("mlx5_mock", 0);
+	if (!m->wq)
+		return -ENOMEM;
 	m->thread = kthread_run(vq_thread, m, "mlx5_mock");
 
 	return PTR_ERR_OR_ZERO(m->thread);
@@ -803,6 +927,8 @@ static void mock_exit(struct mock *m)
 
 	if (!IS_ERR_OR_NULL(m->thread))
 		kthread_stop(m->thread);
+	if (m->wq)
+		destroy_workqueue(m->wq);
 	fw_free_all(m);
 	/* Those of stuck objects, and what a wrong driver forgot */
 	list_for_each_entry_safe(b, n, &m->buffers, list) {
@@ -832,25 +958,31 @@ static int mock_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENOMEM;
 	m->bar = pcim_iomap(pdev, MOCK_BAR, 0);
 	r = m->bar ? mock_init(m, pdev) : -ENOMEM;
-	if (!r)
-		r = mock_add_adev(m);
-	if (r) {
-		mock_exit(m);
-		kvfree(m);
-		return r;
-	}
+	if (r)
+		goto err_exit;
+	/* The driver has files below it */
 	mock_debugfs(m);
+	r = mock_add_adev(m);
+	if (r)
+		goto err_debugfs;
 
 	return 0;
+
+err_debugfs:
+	debugfs_remove(m->debugfs);
+err_exit:
+	mock_exit(m);
+	kvfree(m);
+	return r;
 }
 
 static void mock_remove(struct pci_dev *pdev)
 {
 	struct mock *m = to_mock(pci_get_drvdata(pdev));
 
-	debugfs_remove(m->debugfs);
 	auxiliary_device_delete(&m->madev.adev);
 	auxiliary_device_uninit(&m->madev.adev);
+	debugfs_remove(m->debugfs);
 	mock_exit(m);
 	kvfree(m);
 }

@@ -31,6 +31,12 @@ static bool mem_is_free(struct page *page)
 	return !page_count(page) || PageSlab(page) || page_has_type(page);
 }
 
+/* Page tables that have a small page */
+static int mem_mapcount(struct page *page)
+{
+	return atomic_read(&page->_mapcount) + 1;
+}
+
 /*
  * A pin of a small page is no more than many references. Those of page tables,
  * however many, are none.
@@ -43,9 +49,9 @@ static bool mem_pinned(struct page *page)
 	if (mem_is_free(page))
 		return false;
 	if (PageCompound(page))
-		return page_maybe_dma_pinned(page);
+		return folio_maybe_dma_pinned(page_folio(page));
 
-	return page_count(page) - page_mapcount(page) >= GUP_PIN_COUNTING_BIAS;
+	return page_count(page) - mem_mapcount(page) >= GUP_PIN_COUNTING_BIAS;
 }
 
 /*
@@ -58,7 +64,7 @@ static bool mem_kept(struct page *page)
 	if (mem_is_free(page) || PageCompound(page))
 		return !mem_is_free(page);
 
-	return page_count(page) - page_mapcount(page) > !!page_mapping(page);
+	return page_count(page) - mem_mapcount(page) > !!folio_mapping(page_folio(page));
 }
 
 static struct fw_obj *mem_find(struct mock *m, u32 key)
@@ -369,9 +375,9 @@ static void *mem_reach(struct mock *m, struct fw_obj *q, u64 dma, bool client)
 	return NULL;
 }
 
-/* A virtqueue reads or writes what is at @addr */
-int mem_access(struct mock *m, struct fw_obj *q, u64 addr, void *buf, u32 len,
-	       bool write)
+/* A virtqueue reads or writes what is at @addr of one of its keys */
+int mem_access(struct mock *m, struct fw_obj *q, u32 key, u64 addr, void *buf,
+	       u32 len, bool write)
 {
 	u64 dma, room;
 	bool client;
@@ -379,7 +385,7 @@ int mem_access(struct mock *m, struct fw_obj *q, u64 addr, void *buf, u32 len,
 	int r;
 
 	while (len) {
-		r = mem_translate(m, q->vq.mkey, q->vq.pd, addr, write, &dma, &room,
+		r = mem_translate(m, key, q->vq.pd, addr, write, &dma, &room,
 				  &client);
 		if (r)
 			return r;

@@ -33,7 +33,37 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
+
+/* What the firmware has, and not each kernel a name for */
+struct mlx5_ifc_fw_virtio_emulation_cap_bits {
+	u8 before[0xd3];
+	u8 desc_group_mkey_supported[0x1];
+	u8 freeze_to_rdy_supported[0x1];
+	u8 after[0x72b];
+};
+
+struct mlx5_ifc_fw_virtio_q_bits {
+	u8 before[0x360];
+	u8 desc_group_mkey[0x20];
+	u8 after[0x80];
+};
+
+enum {
+	FW_MODIFY_STATE = BIT(0),
+	FW_MODIFY_ADDRS = BIT(6),
+	FW_MODIFY_AVAIL = BIT(7),
+	FW_MODIFY_USED = BIT(8),
+	FW_MODIFY_VERSION = BIT(10),
+	FW_MODIFY_MKEY = BIT(11),
+	FW_MODIFY_FEATURES = BIT(12),
+	FW_MODIFY_DESC_MKEY = BIT(14),
+};
+
+/* ... nor a prototype */
+int mlx5_vector2eqn(struct mlx5_core_dev *dev, int vector, int *eqn);
+int mlx5_comp_eqn_get(struct mlx5_core_dev *dev, u16 vector, int *eqn);
 
 enum fw_kind {
 	FW_UCTX,
@@ -108,7 +138,8 @@ struct fw_vq {
 	u8 hdr_len;
 	bool look;		/* became ready: there may be something already */
 	bool owed;		/* an event that the driver had no room for */
-	u32 mkey;
+	u32 mkey;		/* 0: none yet, it reaches nothing */
+	u32 desc_mkey;		/* for the rings; 0: mkey */
 	u32 pd;
 	u64 desc_addr;
 	u64 avail_addr;
@@ -166,6 +197,8 @@ struct mock {
 	struct atomic_notifier_head events;
 	struct dentry *debugfs;
 	struct task_struct *thread;
+	struct workqueue_struct *wq;	/* commands that nobody waits for */
+	atomic_t async;		/* how many of them there are */
 	struct wait_queue_head wait;
 	bool ready;		/* a virtqueue can be, since the lock was held */
 
@@ -217,6 +250,7 @@ struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id);
 u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new);
 u8 fw_use(struct mock *m, struct fw_obj *o, enum fw_kind kind, u32 id,
 	  struct fw_obj **used);
+void fw_unuse(struct fw_obj *o, struct fw_obj *used);
 u8 fw_destroy(struct mock *m, enum fw_kind kind, u32 id, u16 uid);
 struct fw_obj *fw_buffer_user(struct mock *m, u64 dma);
 void fw_free_stuck(struct mock *m);
@@ -229,8 +263,8 @@ u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out);
 u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid);
 int mem_null_mkey(struct mock *m);
 void mem_check_stuck(struct mock *m);
-int mem_access(struct mock *m, struct fw_obj *q, u64 addr, void *buf, u32 len,
-	       bool write);
+int mem_access(struct mock *m, struct fw_obj *q, u32 key, u64 addr, void *buf,
+	       u32 len, bool write);
 void *mem_dma(struct mock *m, u64 addr);
 
 /* vq.c */

@@ -38,11 +38,11 @@ struct chain {
 	} piece[256];
 };
 
-static int vq_access(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
-		     u32 len, bool write)
+static int vq_access_key(struct mock *m, struct fw_vq *vq, u32 key, u64 addr,
+			 void *buf, u32 len, bool write)
 {
 	struct fw_obj *o = container_of(vq, struct fw_obj, vq);
-	int r = mem_access(m, o, addr, buf, len, write);
+	int r = mem_access(m, o, key, addr, buf, len, write);
 
 	if (r) {
 		m->faults++;
@@ -54,10 +54,24 @@ static int vq_access(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
 	return r;
 }
 
+/* Buffers, and tables of indirect descriptors */
+static int vq_access(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
+		     u32 len, bool write)
+{
+	return vq_access_key(m, vq, vq->mkey, addr, buf, len, write);
+}
+
+/* The queue's own table and rings, which can have a key of their own */
+static int vq_access_ring(struct mock *m, struct fw_vq *vq, u64 addr, void *buf,
+			  u32 len, bool write)
+{
+	return vq_access_key(m, vq, vq->desc_mkey ?: vq->mkey, addr, buf, len, write);
+}
+
 static int vq_read16(struct mock *m, struct fw_vq *vq, u64 addr, u16 *val)
 {
 	__le16 le;
-	int r = vq_access(m, vq, addr, &le, sizeof(le), false);
+	int r = vq_access_ring(m, vq, addr, &le, sizeof(le), false);
 
 	*val = le16_to_cpu(le);
 	return r;
@@ -81,7 +95,8 @@ static int vq_walk(struct mock *m, struct fw_vq *vq, u64 table, u32 size,
 	do {
 		if (next >= size || c->n == ARRAY_SIZE(c->piece))
 			return vq_broken(m, vq);
-		r = vq_access(m, vq, table + next * sizeof(d), &d, sizeof(d), false);
+		r = indirect ? vq_access(m, vq, table + next * sizeof(d), &d, sizeof(d), false) :
+		    vq_access_ring(m, vq, table + next * sizeof(d), &d, sizeof(d), false);
 		if (r)
 			return r;
 		flags = le16_to_cpu(d.flags);
@@ -220,14 +235,14 @@ static int vq_push(struct mock *m, struct fw_vq *vq, struct chain *c, u32 len)
 	__le16 idx = cpu_to_le16(vq->used + 1);
 	int r;
 
-	r = vq_access(m, vq, vq->used_addr +
-		      offsetof(struct vring_used, ring[vq->used % vq->size]),
-		      &elem, sizeof(elem), true);
+	r = vq_access_ring(m, vq, vq->used_addr +
+			   offsetof(struct vring_used, ring[vq->used % vq->size]),
+			   &elem, sizeof(elem), true);
 	if (r)
 		return r;
 	dma_wmb();
-	r = vq_access(m, vq, vq->used_addr + offsetof(struct vring_used, idx), &idx,
-		      sizeof(idx), true);
+	r = vq_access_ring(m, vq, vq->used_addr + offsetof(struct vring_used, idx), &idx,
+			   sizeof(idx), true);
 	if (r)
 		return r;
 	vq->used++;

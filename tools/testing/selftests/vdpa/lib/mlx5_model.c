@@ -26,6 +26,20 @@ int mlx5_mock_set(const char *file, unsigned int val)
 	return write_file(path, buf);
 }
 
+#define MLX5_DRIVER	"/sys/bus/auxiliary/drivers/mlx5_vdpa.vnet/"
+#define MLX5_DEVICE	"mlx5_core.vnet.0"
+
+int mlx5_mock_set_firmware(const char *file, unsigned int val)
+{
+	int r = write_file(MLX5_DRIVER "unbind", MLX5_DEVICE), r2;
+
+	if (!r)
+		r = mlx5_mock_set(file, val);
+	r2 = write_file(MLX5_DRIVER "bind", MLX5_DEVICE);
+
+	return r ?: r2;
+}
+
 long mlx5_mock_commands(unsigned int opcode)
 {
 	char key[16];

@@ -18,6 +18,9 @@ long mlx5_mock_commands(unsigned int opcode);
 long mlx5_mock_objects(const char *kind);
 const char *mlx5_mock_violation(void);
 
+/* Another firmware, which the driver looks at when it is bound; without devices */
+int mlx5_mock_set_firmware(const char *file, unsigned int val);
+
 /* Have the @nth command from here on fail; only those of @opcode, if not 0 */
 void mlx5_mock_arm(unsigned int nth, unsigned int opcode);
 /* Opcode of the command that failed, or 0 */
