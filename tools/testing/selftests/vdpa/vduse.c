@@ -213,7 +213,18 @@ do {									\
 	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));		\
 } while (0)
 
-/* Not the page, either, the number of which is that of the client's address */
+/* The file begins later, or is another part of it that is mapped */
+TEST_F(vduse, hole_before_a_file_is_not_mapped)
+{
+	const int size = getpagesize();
+
+	ASSERT_EQ(0, munmap(self->bulk, size));
+	EXPECT_EQ(-EFAULT, map_at(BULK_IOVA, self->bulk, 2 * size));
+	EXPECT_NOTHING_REACHED();
+	EXPECT_EQ(0, map_at(BULK_IOVA, self->bulk + size, size));
+	EXPECT_REACHED(BULK_IOVA);
+}
+
 TEST_F(vduse, daemon_is_given_the_bounce_buffer_as_one)
 {
 	uint64_t start, last;
@@ -224,6 +235,7 @@ TEST_F(vduse, daemon_is_given_the_bounce_buffer_as_one)
 	EXPECT_EQ(BOUNCE_SIZE - 1, last);
 }
 
+/* Not the page, either, the number of which is that of the client's address */
 TEST_F(vduse, stale_mapping_gets_nothing_of_a_client)
 {
 	const int size = getpagesize();
