@@ -6,7 +6,7 @@ FLAVOUR ?= fast
 STARTED := $(shell date +%s)
 export BASE BASE_TREE ACCEL INSTALL STARTED N SEED
 
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results qemu migrate clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -19,6 +19,8 @@ help:
 	@echo 'make tree       the git tree of the base kernel with the series applied'
 	@echo 'make kernel     build its kernel (FLAVOUR=fast or debug)'
 	@echo 'make vm         a shell in a virtual machine with this kernel, or CMD="..."'
+	@echo 'make qemu       QEMU with its series, and without, in build/qemu'
+	@echo 'make migrate    what QEMU tells a device as its guest comes and goes'
 	@echo 'make series     the series as mbox files for git am and b4, in out/'
 	@echo 'make refresh    take commits made in the tree back into patches/'
 	@echo 'make bench      the measurements, as tables and plots'
@@ -70,6 +72,12 @@ vm: need-tree-kernel-vm kernel
 # At once, and before anything else
 need-%:
 	@harness/need.sh $(subst -, ,$*)
+
+qemu: need-tree-source-qemu
+	@patches/qemu/build.sh
+
+migrate: need-tree-kernel-vm-source-qemu-migrate kernel qemu
+	@patches/qemu/migrate.sh
 
 clean:
 	rm -rf build out

@@ -27,7 +27,7 @@ all_mutants()
 	local folders=("$patches/mutants")
 
 	[ "$(base_key mutants)" = own ] || folders+=("$top/harness/mutants")
-	find "${folders[@]}" -name '*.mutant' 2>/dev/null | sort
+	find "${folders[@]}" -name '*.mutant' 2>/dev/null | sort || true
 }
 
 # mutant_key MUTANT KEY

@@ -207,11 +207,13 @@ strip_commit()
 			git -C "$tree" commit-tree -p "$2" "$contents"
 }
 
-# added_files COMMIT: those that base does not have
+# added_files COMMIT: those that base does not have, unless the base leaves its new files
+# in the patches
 added_files()
 {
 	local file
 
+	[ "$(base_key new_files)" != patches ] || return 0
 	gt diff-tree -r --no-commit-id --no-renames --name-only --diff-filter=A "$1" |
 		sort | while read -r file; do
 			gt cat-file -e "base:$file" 2>/dev/null || echo "$file"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Everything that must hold: the scripts of harness/checks (or what else the base
-# names as "checks"), or those of them whose name contains one of the arguments.
+# Everything that must hold: the scripts of harness/checks (or of patches/<base>/checks,
+# if there are any), or those of them whose name contains one of the arguments.
 # They run at once, with as many checks at a time as there are processors; those
 # that need kernels begin when these are built.
 
@@ -46,8 +46,8 @@ run()
 	}; } 3>&2 2>>"$log/check/scripts"
 }
 
-checks=$top/harness/$(base_key checks)
-[ "$checks" != "$top/harness/" ] || checks=$top/harness/checks
+checks=$patches/checks
+[ -e "$checks" ] || checks=$top/harness/checks
 before=() scripts=() needs=''
 for script in "$checks"/[0-9]*.sh; do
 	wanted "$script" "$@" || continue

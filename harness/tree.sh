@@ -18,12 +18,19 @@ import_debian()
 {
 	local tarball version new=$build/tree.new
 
-	tarball=$("$top/harness/fetch.sh")
-	version=$(cat "$build/source/version")
 	rm -rf "$new"
-	mkdir -p "$new"
-	step "unpacking $(base_key package) $version"
-	tar -C "$new" --strip-components=1 -xf "$tarball" || die "cannot unpack $tarball"
+	# A package with a tarball in it, or a source package
+	if [ -z "$(base_key tarball)" ]; then
+		version=$(base_key version)
+		"$top/harness/source-package.sh" "$new"
+	else
+		tarball=$("$top/harness/fetch.sh")
+		version=$(cat "$build/source/version")
+		mkdir -p "$new"
+		step "unpacking $(base_key package) $version"
+		tar -C "$new" --strip-components=1 -xf "$tarball" ||
+			die "cannot unpack $tarball"
+	fi
 	step "importing it into git (once, about a minute)"
 	git -C "$new" init -q -b vdpa-persist
 	# Most of the time would go into compressing objects

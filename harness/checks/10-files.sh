@@ -19,7 +19,7 @@ scripts()
 	ours | while read -r file; do
 		case $(head -c 20 "$file" | head -n 1 | tr -d '\0') in
 		'#!'*sh*) echo "$file" ;;
-		*) case $file in harness/*.sh) echo "$file" ;; esac ;;
+		*) case $file in *.sh) echo "$file" ;; esac ;;
 		esac
 	done
 }

@@ -79,9 +79,10 @@ mutants_fit()
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
 	mkdir "$tmp/sources"
-	# shellcheck disable=SC2046
-	gt archive "$made" drivers/vdpa drivers/vhost drivers/virtio $(series_headers) |
-		tar -C "$tmp/sources" -xf -
+	{
+		all_mutants | xargs -r sed -n 's/^File: //p'
+		gt diff --name-only --diff-filter=d base "$made"
+	} | sort -u | xargs git -C "$tree" archive "$made" | tar -C "$tmp/sources" -xf -
 	for mutant in $(all_mutants); do
 		cp -r "$tmp/sources" "$tmp/mutant"
 		(write_mutant "$mutant" "$tmp/mutant") || bad=y

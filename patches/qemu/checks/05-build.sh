@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What the checks after it run: QEMU with the series and without, and the guest
+
+. "$(dirname "$0")/../../../harness/checks/check-lib.sh"
+. "$patches/migrate-lib.sh"
+
+check "build: QEMU" env JOBS="$(nproc)" "$patches/build.sh"
+check "build: the guest" env JOBS="$(nproc)" bash -c ". '$patches/migrate-lib.sh' && make_guest"

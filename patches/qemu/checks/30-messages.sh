@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Needs: kernels
+# What a device is told of the guest's memory, with a device that only takes notes: the
+# guest boots, has its driver unbound and bound, reboots, and begins to migrate.
+
+. "$(dirname "$0")/../../../harness/checks/check-lib.sh"
+. "$patches/migrate-lib.sh"
+
+once "qemu: no message for RAM in unbind, bind, reboot" silent_case rebind '' unbind bind reboot
+once "qemu: the same with iommu_platform=on" \
+	silent_case rebind iommu_platform unbind bind reboot
+once "qemu: no message for RAM when a migration starts, and is cancelled" \
+	silent_case cancel '' shadow cancel
+once "qemu: the target of a migration maps all but the first MiB before it starts" target_case
+once "qemu: RAM that goes while the device is stopped is unmapped, and what takes its place mapped" \
+	unplug_case
+once "qemu: no message for RAM in unbind, bind, reboot: a device that comes late" \
+	silent_case rebind hotplug unbind bind reboot
+once "qemu: the same with x-svq=on" silent_case rebind svq unbind bind reboot
+once "qemu: a device that can't reach the RAM does not start" refuse_case
+once "qemu: postcopy finds nothing mapped at the target" postcopy_case
+for case in rebind cancel; do
+	once "qemu: without the feature, the messages of the unpatched: $case" same_case $case ''
+done
+for option in iommu_platform viommu hotplug svq; do
+	once "qemu: the same with $option, without the feature" same_case rebind $option
+done
+wait

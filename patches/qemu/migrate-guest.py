@@ -1,0 +1,495 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""migrate-guest.py QEMU KERNEL INITRD SCENARIO [OPTION]...
+
+Inside the guest of migrate.sh: boot a guest in QEMU that has a vDPA device for its
+network card, take it through the steps of the scenario, and print what QEMU tells
+the device in each step, from QEMU's trace. A line a step:
+
+  step NAME map=N unmap=N mib=N other_map=N other_unmap=N resets=N pins=N ...
+
+map and unmap are messages for the guest's RAM, mib is what they map; other messages
+are for what belongs to QEMU, the rings of shadow virtqueues and the buffers of the
+control virtqueue. pins is the number of pinned pages after the step. down is for how
+many ms the device stood still: from the first reset or suspension to DRIVER_OK; for
+the driver that is unbound and bound, how long that takes in the guest; in a migration, how
+long stopping the guest at the source and starting it at the target take. Lines that begin
+with "message" are the messages themselves, without addresses of the host.
+
+Scenarios:
+  rebind   cold boot, driver unbound and bound, reboot
+  cancel   a migration starts, so that the queues are shadowed, and is cancelled
+  migrate  from one device to another one, in a second QEMU
+  life     all of that, one after the other
+  unplug   a PCI device with RAM of its own is unplugged while the guest does not run,
+           and one like it takes its place
+  fail     not all of the memory may be locked, so the device does not start
+
+Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; viommu for a
+virtual IOMMU in front of it, of which the guest knows nothing; hotplug for a device that
+comes when the machine is complete; postcopy for the second half of a migration.
+
+For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
+features=BACKEND_FEATURES, refuse=SIZE. No frame comes back then, and nothing gets pinned.
+"""
+import atexit
+import datetime
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MAC = "52:54:00:12:34:56"
+TRACES = ["vhost_vdpa_*", "vmstate_downtime_checkpoint"]
+# What of a migration's downtime is spent on stopping and starting the device, and on
+# more of that kind: the end, and the beginning
+PARTS = {
+    "src-vm-stopped": "src-downtime-start",
+    "dst-precopy-bh-vm-started": "dst-precopy-bh-announced",
+}
+WORK = tempfile.mkdtemp()
+MIGRATION = f"unix:{WORK}/migration"
+
+
+def die(text):
+    print("FAILED:", text)
+    sys.exit(1)
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def wait(what, condition, seconds=1200, explain=None):
+    for _ in range(seconds * 4):
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.25)
+    if explain:
+        explain()
+    return die(f"timeout: {what}")
+
+
+def pins():
+    """Pages that are pinned for somebody"""
+    if OPTIONS.get("fake"):
+        return 0
+    write("/proc/sys/vm/stat_refresh", "1")
+    with open("/proc/vmstat", encoding="ascii") as file:
+        count = dict(line.split() for line in file)
+    return int(count["nr_foll_pin_acquired"]) - int(count["nr_foll_pin_released"])
+
+
+def add_device(name):
+    """A simulated network device for vhost-vdpa; returns its node"""
+    if OPTIONS.get("fake"):
+        return "/dev/vhost-vdpa-fake"
+    subprocess.run(["vdpa", "dev", "add", "name", name, "mgmtdev", "vdpasim_net",
+                    "mac", MAC], check=True)
+    path = "/sys/bus/vdpa/devices/" + name
+    if os.path.exists(path + "/driver"):
+        write(path + "/driver/unbind", name)
+    write("/sys/bus/vdpa/drivers/vhost_vdpa/bind", name)
+    return "/dev/" + next(entry for entry in os.listdir(path)
+                          if entry.startswith("vhost-vdpa-"))
+
+
+def remove_device(name):
+    if not OPTIONS.get("fake"):
+        subprocess.run(["vdpa", "dev", "del", name], check=True)
+
+
+class Messages:
+    """What QEMU has told a device, from its trace"""
+
+    def __init__(self, path):
+        self.path = path
+        self.offset = 0
+        self.batch = False
+        self.checkpoints = {}
+        self.running = False
+        self.stopped = None
+
+    def step(self, name, **more):
+        """Print what has been added since the last step"""
+        with open(self.path, encoding="utf-8", errors="replace") as file:
+            file.seek(self.offset)
+            lines = file.readlines()
+            self.offset = file.tell()
+        count = dict.fromkeys(("map", "unmap", "mib", "other_map", "other_unmap",
+                               "resets", "down"), 0)
+        for line in lines:
+            self.count(name, line, count)
+        count["mib"] = round(count["mib"] / 2 ** 20, 1)
+        count["down"] = round(count["down"] * 1000, 2)
+        count["pins"] = pins()
+        count.update(more)
+        print("step", name, *(f"{key}={value}" for key, value in count.items()),
+              flush=True)
+
+    def count(self, name, line, count):
+        clock, event, rest = re.match(r"(?:(\S+)Z )?(\S*) ?(.*)", line).groups()
+        value = dict(re.findall(r"(\w+): ?(?:0x)?([0-9a-f]+)", rest))
+        now = datetime.datetime.fromisoformat(clock).timestamp() if clock else 0
+        if event in ("vhost_vdpa_suspend", "vhost_vdpa_reset_device") and self.running:
+            self.stopped, self.running = now, False
+        elif event == "vhost_vdpa_add_status" and value["status"] == "4":
+            print("message", name, "start")
+            count["down"] += now - self.stopped if self.stopped else 0
+            self.stopped, self.running = None, True
+        # RAM goes in batches, everything else by itself
+        other = "" if self.batch else "other_"
+        if event == "vhost_vdpa_listener_begin_batch":
+            self.batch = True
+            print("message", name, "begin")
+        elif event == "vhost_vdpa_listener_commit":
+            self.batch = False
+            print("message", name, "end")
+        elif event == "vmstate_downtime_checkpoint":
+            self.checkpoints[rest] = now
+            begin = self.checkpoints.get(PARTS.get(rest))
+            count["down"] += now - begin if begin else 0
+        elif event == "vhost_vdpa_reset_device":
+            count["resets"] += 1
+            print("message", name, "reset")
+        elif event == "vhost_vdpa_dma_map":
+            count[other + "map"] += 1
+            if self.batch:
+                count["mib"] += int(value["size"], 16)
+            print("message", name, "map", value["asid"], value["iova"], value["size"],
+                  value["perm"])
+        elif event == "vhost_vdpa_dma_unmap":
+            count[other + "unmap"] += 1
+            print("message", name, "unmap", value["asid"], value["iova"], value["size"])
+
+
+class Guest:
+    """A guest, and the QEMU that runs it"""
+
+    def __init__(self, name, node, *words):
+        self.serial_path = f"{WORK}/{name}.serial"
+        self.console_path = f"{WORK}/{name}.console"
+        self.errors_path = f"{WORK}/{name}.errors"
+        self.monitor_path = f"{WORK}/{name}.monitor"
+        self.monitor = None
+        trace = f"{WORK}/{name}.trace"
+        netdev, device, network = self.network(node)
+        self.messages = Messages(trace)
+        open(trace, "w", encoding="ascii").close()
+        # no_timer_check: on a busy host the timer ticks too late for that check
+        command = [
+            QEMU, "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "q35", "-accel", "tcg", "-cpu", "max",
+            "-m", OPTIONS.get("mem", "128M"),
+            "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+            "-kernel", KERNEL, "-initrd", INITRD,
+            "-append", "console=ttyS0 quiet panic=-1 reboot=t no_timer_check",
+            "-chardev", f"socket,id=serial,path={self.serial_path},server=on,wait=off,"
+            f"logfile={self.console_path}", "-serial", "chardev:serial",
+            "-qmp", f"unix:{self.monitor_path},server=on,wait=off",
+            "-D", trace, "-msg", "timestamp=on"]
+        for event in TRACES:
+            command += ["-trace", event]
+        with open(self.errors_path, "w", encoding="ascii") as errors:
+            self.process = subprocess.Popen(command + network + list(words),
+                                            stderr=errors, stdin=subprocess.DEVNULL,
+                                            env=self.environment(name))
+        self.serial = socket.socket(socket.AF_UNIX)
+        wait("QEMU's serial line", self.connect)
+        threading.Thread(target=self.drain, daemon=True).start()
+        if "hotplug" in OPTIONS:
+            self.command("netdev_add", **netdev)
+            self.command("device_add", bus="bridge", **device)
+            self.command("cont")
+
+    @staticmethod
+    def network(node):
+        """The network card, as it is described to QEMU, and QEMU's words for it"""
+        netdev = {"type": "vhost-vdpa", "id": "net", "vhostdev": node}
+        device = {"driver": "virtio-net-pci", "netdev": "net", "disable-legacy": "on",
+                  "romfile": "", "mac": MAC}
+        words = []
+        if "svq" in OPTIONS:
+            netdev["x-svq"] = True
+        if "viommu" in OPTIONS:
+            words += ["-device", "intel-iommu,caching-mode=on"]
+        if "iommu_platform" in OPTIONS or "viommu" in OPTIONS:
+            device["iommu_platform"] = True
+        if "hotplug" in OPTIONS:
+            words += ["-S", "-device", "pcie-root-port,id=bridge"]
+        else:
+            words += ["-netdev", json.dumps(netdev), "-device", json.dumps(device)]
+        return netdev, device, words
+
+    def drain(self):
+        """A socket that nobody reads from takes a few hundred bytes, one by one"""
+        try:
+            while self.serial.recv(4096):
+                pass
+        except OSError:
+            pass
+
+    @staticmethod
+    def environment(name):
+        environment = dict(os.environ)
+        if OPTIONS.get("fake"):
+            environment["LD_PRELOAD"] = OPTIONS["fake"]
+            environment["FAKE_BACKEND_FEATURES"] = OPTIONS["features"]
+            environment["FAKE_REFUSE"] = OPTIONS.get("refuse", "0")
+            environment["FAKE_LOG"] = f"{WORK}/{name}.fake"
+        return environment
+
+    def connect(self):
+        if self.process.poll() is not None:
+            self.show()
+            die("QEMU has ended")
+        try:
+            self.serial.connect(self.serial_path)
+            return True
+        except OSError:
+            return False
+
+    def command(self, name, **arguments):
+        """Of QEMU's monitor"""
+        if not self.monitor:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(self.monitor_path)
+            self.monitor = sock.makefile("rw")
+            self.monitor.readline()
+            self.command("qmp_capabilities")
+        self.monitor.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.monitor.flush()
+        while True:
+            answer = json.loads(self.monitor.readline())
+            if "error" in answer:
+                die(f"{name}: {answer}")
+            if "return" in answer:
+                return answer["return"]
+
+    def has(self, device):
+        """Is there a device of this name?"""
+        return any(entry["name"] == device
+                   for entry in self.command("qom-list", path="/machine/peripheral"))
+
+    def migrate(self, uri):
+        """Slowly, until one thinks better of it"""
+        self.command("migrate-set-parameters", **{"max-bandwidth": 100000})
+        self.command("migrate", uri=uri)
+        self.migration("active")
+
+    def migration(self, status):
+        """Wait for it"""
+        def reached():
+            state = self.command("query-migrate")
+            if state["status"] == "failed" and status != "failed":
+                self.show()
+                die(f"the migration fails: {state}")
+            return state if state["status"] == status else None
+        return wait(f"migration {status}", reached)
+
+    def answers(self):
+        with open(self.console_path, encoding="utf-8", errors="replace") as file:
+            return re.findall(r"guest: ([^\r\n]*)\r?\n", file.read())
+
+    def panicked(self):
+        with open(self.console_path, encoding="utf-8", errors="replace") as file:
+            return "Kernel panic" in file.read()
+
+    def expect(self, pattern, after, seconds=1200):
+        """An answer of the guest, beyond the first ones"""
+        def find():
+            if self.process.poll() is not None:
+                self.show()
+                die("QEMU has ended")
+            if self.panicked():
+                self.show_console()
+                die("the guest's kernel panics")
+            for answer in self.answers()[after:]:
+                if "FAILED" in answer or re.match(pattern, answer):
+                    return answer
+            return None
+        answer = wait(f"guest says {pattern}", find, seconds, self.show_console)
+        if "FAILED" in answer:
+            die("guest: " + answer)
+        return answer
+
+    def tell(self, word, pattern):
+        count = len(self.answers())
+        self.serial.sendall(word.encode() + b"\n")
+        return self.expect(pattern, count)
+
+    def report(self):
+        """How the frames have fared since the last report, as step's arguments"""
+        answer = self.tell("report", "frames ")
+        return self.frames(answer)
+
+    @staticmethod
+    def frames(answer):
+        words = answer.split()
+        return dict(zip(words[1::2], words[2::2]))
+
+    def show_console(self):
+        self.show()
+        with open(self.console_path, encoding="utf-8", errors="replace") as file:
+            for line in file.readlines()[-20:]:
+                print("console:", line.rstrip(), flush=True)
+
+    def show(self):
+        with open(self.errors_path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if "terminating on signal" not in line:
+                    print("qemu:", line.rstrip(), flush=True)
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+        self.show()
+
+
+def start(*words):
+    """The guest, as soon as frames come back"""
+    guest = Guest("a", add_device("d0"), *words)
+    guest.expect("up", 0)
+    guest.messages.step("boot", **guest.report())
+    return guest
+
+
+def finish(guest):
+    guest.end()
+    guest.messages.step("end")
+    remove_device("d0")
+
+
+def rebind(guest):
+    count = len(guest.answers())
+    answer = guest.tell("unbind", "unbind")
+    frames = guest.frames(guest.expect("frames", count))
+    guest.messages.step("unbind", down=answer.split()[-1], **frames)
+
+    answer = guest.tell("bind", "bind")
+    guest.messages.step("bind", down=answer.split()[-1], **guest.report())
+
+    guest.tell("reboot", "up")
+    guest.messages.step("reboot", down="-", **guest.report())
+
+
+def cancel(guest):
+    guest.migrate("exec:cat >/dev/null")
+    guest.messages.step("shadow", **guest.report())
+
+    guest.command("migrate_cancel")
+    guest.migration("cancelled")
+    guest.messages.step("cancel", **guest.report())
+
+
+def migrate(source):
+    """What runs afterwards is the target"""
+    target = Guest("b", add_device("d1"), "-incoming", MIGRATION)
+    wait("target", lambda: target.command("query-status")["status"] == "inmigrate" and
+         os.path.exists(MIGRATION.partition(":")[2]))
+    target.messages.step("target_waits")
+
+    if "postcopy" in OPTIONS:
+        capability = [{"capability": "postcopy-ram", "state": True}]
+        source.command("migrate-set-capabilities", capabilities=capability)
+        target.command("migrate-set-capabilities", capabilities=capability)
+    source.migrate(MIGRATION)
+    source.messages.step("shadow_again", **source.report())
+
+    source.command("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+    if "postcopy" in OPTIONS:
+        source.command("migrate-start-postcopy")
+    state = source.migration("completed")
+    wait("target runs", lambda: target.command("query-status")["status"] == "running")
+    source.messages.step("source_stops")
+    target.messages.step("target_starts", **target.report())
+    if "postcopy" not in OPTIONS:
+        downtime = (target.messages.checkpoints["dst-precopy-bh-vm-started"] -
+                    source.messages.checkpoints["src-downtime-start"]) * 1000
+        print(f"downtime qemu={state['downtime']} all={downtime:.2f}")
+
+    target.end()
+    target.messages.step("target_end")
+    remove_device("d1")
+
+
+def unplug(guest):
+    """By a reset, so that the guest has no say in it"""
+    guest.command("stop")
+    guest.command("device_del", id="card")
+    guest.command("system_reset")
+    wait("the card is gone", lambda: not guest.has("card"))
+    guest.command("object-del", id="cardram")
+    # It is there as long as somebody may still be looking at the memory of before
+    wait("its RAM is gone", lambda: "cardram" not in
+         guest.command("human-monitor-command", **{"command-line": "info ramblock"}))
+    guest.messages.step("unplug")
+
+    count = len(guest.answers())
+    guest.command("object-add", **RAM)
+    guest.command("device_add", **CARD)
+    guest.command("cont")
+    guest.expect("up", count)
+    guest.messages.step("plug", **guest.report())
+
+
+RAM = {"qom-type": "memory-backend-ram", "id": "cardram", "size": 2 << 20}
+CARD = {"driver": "ivshmem-plain", "id": "card", "memdev": "cardram", "bus": "bridge"}
+
+
+def fail():
+    """Not all of the memory may be locked: the device does not start"""
+    node = add_device("d0")
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (64 << 20, 64 << 20))
+    # Root may lock as much as it likes, but vhost-vdpa goes by the limit
+    guest = Guest("a", node)
+    guest.expect("up", 0)
+    guest.messages.step("boot", **guest.report())
+    guest.end()
+    guest.messages.step("end")
+    remove_device("d0")
+
+
+STEPS = {
+    "rebind": [rebind],
+    "cancel": [cancel],
+    "migrate": [migrate],
+    "unplug": [unplug],
+    "life": [rebind, cancel, migrate],
+}
+
+
+def main():
+    global QEMU, KERNEL, INITRD, OPTIONS
+    QEMU, KERNEL, INITRD, scenario = sys.argv[1:5]
+    OPTIONS = dict(option.partition("=")[::2] for option in sys.argv[5:])
+    atexit.register(shutil.rmtree, WORK)
+    if not OPTIONS.get("fake"):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK,
+                           (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        subprocess.run(["modprobe", "-a", "vdpa_sim_net", "vhost_vdpa"], check=True)
+    before = pins()
+    if scenario == "fail":
+        fail()
+    else:
+        words = []
+        if scenario == "unplug":
+            words = ["-device", "pcie-root-port,id=bridge", "-object", json.dumps(RAM),
+                     "-device", json.dumps(CARD)]
+        guest = start(*words)
+        for steps in STEPS[scenario]:
+            steps(guest)
+        finish(guest)
+    print(f"left pinned={pins() - before}")
+
+
+main()

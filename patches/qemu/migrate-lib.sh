@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Guests of QEMU that have a vDPA device, in the guest of vm.sh; for migrate.sh and the
+# checks.
+
+BASE=$(basename "$(dirname "${BASH_SOURCE[0]}")")
+export BASE
+. "$(dirname "${BASH_SOURCE[0]}")/../../harness/lib.sh"
+
+# The kernels are those of this base
+kernel_base=${KERNEL_BASE:-linux-6.1.y}
+kernel_build=$top/build/$kernel_base
+guest=$build/guest-$kernel_base
+results=$build/migrate
+mkdir -p "$out" "$results"
+
+# of_kernel SCRIPT ARGUMENT...: of the harness, for the base of the kernels
+of_kernel()
+{
+	env -u LOCKED BASE="$kernel_base" "$top/harness/$1.sh" "${@:2}"
+}
+
+# The guest in the guest: the same kernel, with what it needs to live without a
+# disk. Only what the differences in the configuration touch is compiled again.
+make_guest()
+{
+	local obj=$guest/obj source=$kernel_build/tree
+
+	need migrate
+	of_kernel tree
+	of_kernel kernel fast
+	mkdir -p "$guest"
+	if [ ! -e "$guest/bzImage" ] ||
+	   [ "$kernel_build/obj/.config" -nt "$guest/bzImage" ]; then
+		step "building the kernel of the guest in the guest"
+		rm -rf "$obj"
+		cp -a "$kernel_build/obj" "$obj"
+		logged guest-config "$source/scripts/config" --file "$obj/.config" \
+			-e BLK_DEV_INITRD -e FAILOVER -e NET_FAILOVER -e VIRTIO_NET
+		logged guest-kernel make -C "$source" O="$obj" ARCH=x86_64 LOCALVERSION= \
+			-j"$jobs" olddefconfig bzImage
+		cp "$obj/usr/gen_init_cpio" "$guest/"
+		cp "$obj/arch/x86/boot/bzImage" "$guest/bzImage"
+		rm -rf "$obj"
+	fi
+	gcc -O2 -Wall -static -o "$guest/init" "$patches/migrate-init.c"
+	gcc -O2 -Wall -shared -fPIC -o "$guest/fake.so" "$patches/fake-vhost-vdpa.c"
+	cat >"$guest/list" <<-EOF
+		dir /dev 755 0 0
+		nod /dev/console 600 0 0 c 5 1
+		dir /proc 755 0 0
+		dir /sys 755 0 0
+		file /init $guest/init 755 0 0
+	EOF
+	"$guest/gen_init_cpio" "$guest/list" >"$guest/initrd"
+}
+
+# run QEMU-KERNEL CASE SCENARIO [OPTION]...: QEMU is stock or ours, KERNEL is ours or
+# unpatched; the result goes to a file of this name
+run()
+{
+	local qemu=${QEMU:-$build/qemu-system-x86_64} kernel=() file=$results/$1-$2
+
+	case $1 in stock-*) qemu=$qemu-unpatched ;; esac
+	case $1 in *-unpatched) kernel=(--unpatched) ;; esac
+	step "$2: ${1%-*} QEMU, ${1#*-} kernel"
+	# shellcheck disable=SC2086
+	of_kernel vm "${kernel[@]}" --mem "${OUTER_MEM:-1800M}" --timeout "${TIMEOUT:-500}" \
+		${VM_OPTIONS:-} -- /usr/bin/python3 "$patches/migrate-guest.py" "$qemu" \
+		"$guest/bzImage" "$guest/initrd" "${@:3}" >"$file" 2>"$file.err" ||
+		die "$1, $2 (see $file and $file.err)"
+	if grep -q '^FAILED' "$file"; then
+		die "$1, $2: $(grep -m 1 '^FAILED' "$file") (see $file)"
+	fi
+}
+
+# run_fake QEMU-FEATURES CASE SCENARIO [OPTION]...: the same without a kernel that has a
+# device, in a few seconds; FEATURES is persist or plain
+run_fake()
+{
+	local qemu=${QEMU:-$build/qemu-system-x86_64} file=$results/$1-$2 features=0x1e
+
+	case $1 in stock-*) qemu=$qemu-unpatched ;; esac
+	case $1 in *-persist) features=0x11e ;; esac
+	timeout "${TIMEOUT:-300}" /usr/bin/python3 "$patches/migrate-guest.py" "$qemu" \
+		"$guest/bzImage" "$guest/initrd" "${@:3}" "fake=$guest/fake.so" \
+		"features=$features" >"$file" || { tail -n 20 "$file"; return 1; }
+}
+
+# value RUN STEP KEY
+value()
+{
+	sed -n "s/^step $2 .*\\b$3=\\([^ ]*\\).*/\\1/p" "$results/$1"
+}
+
+# same_messages CASE [KERNEL]: QEMU with the series and without, on the unpatched kernel
+same_messages()
+{
+	diff <(grep '^message' "$results/stock-${2:-unpatched}-$1") \
+		<(grep '^message' "$results/ours-${2:-unpatched}-$1")
+}
+
+# silent RUN STEP: not a message for the guest's RAM, and nothing unpinned
+silent()
+{
+	[ "$(value "$1" "$2" map)/$(value "$1" "$2" unmap)" = 0/0 ]
+}
+
+# no_loss RUN: all frames came back, and none twice; nothing stays pinned
+no_loss()
+{
+	awk '/^step/ && /sent=/ { n++; if (!/sent=[1-9][0-9]* lost=0 twice=0/) bad = 1 }
+		/^left/ && !/pinned=0$/ { bad = 1 }
+		END { exit !n || bad }' "$results/$1"
+}
+
+# The cases of the checks, each with a device that takes notes. A failure says why.
+
+# silent_case SCENARIO OPTION STEP...: nothing is said of RAM in the steps
+silent_case()
+{
+	local step case=$1${2:+-$2}
+
+	run_fake ours-persist "$case" "$1" ${2:+"$2"} || return 1
+	[ "$(value "ours-persist-$case" boot map)" != 0 ] || return 1
+	for step in "${@:3}"; do
+		silent "ours-persist-$case" "$step" || { echo "$step: a message for RAM"; return 1; }
+	done
+}
+
+# same_case SCENARIO OPTION: without the feature, the messages of QEMU as it comes
+same_case()
+{
+	local case=$1${2:+-$2}
+
+	run_fake stock-plain "$case" "$1" ${2:+"$2"} || return 1
+	run_fake ours-plain "$case" "$1" ${2:+"$2"} || return 1
+	[ "$(value "ours-plain-$case" boot map)" != 0 ] || return 1
+	same_messages "$case" plain
+}
+
+# target_case: the target has all of the guest's RAM before the guest is there, but for the
+# first MiB, where the firmware at the source has been
+target_case()
+{
+	local run=ours-persist-migrate
+
+	run_fake ours-persist migrate migrate || return 1
+	awk -v early="$(value $run target_waits mib)" -v late="$(value $run target_starts mib)" \
+		'BEGIN { exit !(early >= 128 && late <= 1) }' ||
+		{ echo "target_starts: more than the first MiB"; return 1; }
+}
+
+# refuse_case: a device that refuses most of the guest's RAM does not start
+refuse_case()
+{
+	run_fake ours-persist refuse rebind refuse=0x7f00000 || return 1
+	! grep -q '^message .* start$' "$results/ours-persist-refuse" ||
+		{ echo "the device starts"; return 1; }
+}
+
+# postcopy_case: what the target had mapped goes before the guest's RAM arrives
+postcopy_case()
+{
+	local run=ours-persist-postcopy
+
+	run_fake ours-persist postcopy migrate postcopy || return 1
+	awk -v unmap="$(value $run target_starts unmap)" -v map="$(value $run target_waits map)" \
+		-v mib="$(value $run target_starts mib)" \
+		'BEGIN { exit !(map && unmap == map && mib >= 128) }' ||
+		{ echo "target_starts: not all of the RAM is mapped anew"; return 1; }
+}
+
+# unplug_case: of 2 MiB
+unplug_case()
+{
+	local run=$results/ours-persist-unplug
+
+	run_fake ours-persist unplug unplug || return 1
+	grep -q '^message boot map .* 200000 ' "$run" || return 1
+	grep -q '^message unplug unmap .* 200000$' "$run" ||
+		{ echo "unplug: the device keeps what was there"; return 1; }
+	grep -q '^message plug map .* 200000 ' "$run"
+}
