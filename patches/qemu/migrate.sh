@@ -33,7 +33,7 @@ row()
 {
 	local file=$1-$2
 
-	printf '| %-13s | %-15s | %14s | %6s | %7s | %9s | %-14s |\n' "$3" "${1/-/, }" \
+	printf '| %-13s | %-16s | %14s | %6s | %7s | %9s | %-14s |\n' "$3" "${1/-/, }" \
 		"$(value "$file" "$3" map)/$(value "$file" "$3" unmap) ($(value "$file" "$3" mib))" \
 		"$(value "$file" "$3" other_map)/$(value "$file" "$3" other_unmap)" \
 		"$(value "$file" "$3" pins)" "$(value "$file" "$3" down)" \
@@ -46,8 +46,8 @@ table()
 
 	echo "$1: messages are map/unmap (MiB mapped), frames are sent/lost/twice"
 	echo
-	echo '| step          | QEMU, kernel    | for RAM        | others | pinned  | down, ms  | frames         |'
-	echo '| ---           | ---             | ---:           | ---:   | ---:    | ---:      | ---            |'
+	echo '| step          | QEMU, kernel     | for RAM        | others | pinned  | down, ms  | frames         |'
+	echo '| ---           | ---              | ---:           | ---:   | ---:    | ---:      | ---            |'
 	sed -n 's/^step \([^ ]*\).*/\1/p' "$results/ours-ours-$1" | awk '!seen[$0]++' |
 		while read -r step; do
 			for run in "${runs[@]}"; do
