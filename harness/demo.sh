@@ -5,6 +5,7 @@
 # figures are of this run.
 
 . "$(dirname "$0")/lib.sh"
+[ ! -e "$patches/demo" ] || exec "$top/harness/demo-tests.sh"
 lock_build
 
 need vm selftests plots

@@ -23,11 +23,11 @@ while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
 	--unpatched)
-		# Of the base's mlx5_vdpa and VDUSE it cannot be said what they do:
-		# that depends on where memory is, and on who is first
+		# Of some modules of the base it cannot be said what they do: that
+		# depends on where memory is, and on who is first
 		side=unpatched
 		machine=(--unpatched --append sysctl.kernel.hung_task_panic=0
-			--append "module_blacklist=vduse,mlx5_vdpa")
+			--append "module_blacklist=$(base_key unpatched_without)")
 		;;
 	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
 	--quick) options+=(-q) ;;

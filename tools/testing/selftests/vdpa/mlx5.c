@@ -814,6 +814,15 @@ TEST_F(running, queue_that_is_disabled_stays_so_when_the_map_changes)
 	EXPECT_TRUE(is_ready(1));
 }
 
+/* What the device finds wrong in a queue is in nobody's way */
+TEST_F(running, map_changes_with_a_queue_in_error)
+{
+	ASSERT_EQ(0, client_unmap(&self->c));
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, client_unmap(&self->c));
+}
+
 TEST_F(running, goes_on_when_the_map_changes)
 {
 	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
