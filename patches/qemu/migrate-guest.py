@@ -27,7 +27,9 @@ Scenarios:
 
 Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; viommu for a
 virtual IOMMU in front of it, of which the guest knows nothing; hotplug for a device that
-comes when the machine is complete; postcopy for the second half of a migration.
+comes when the machine is complete; postcopy for the second half of a migration; mlx5 for
+mlx5_vdpa with the model of its firmware, which has as many devices as vm.sh gives it; mq for
+two pairs of queues, which only mlx5_vdpa has.
 
 For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
 features=BACKEND_FEATURES, refuse=SIZE. No frame comes back then, and nothing gets pinned.
@@ -89,12 +91,22 @@ def pins():
     return int(count["nr_foll_pin_acquired"]) - int(count["nr_foll_pin_released"])
 
 
+def parent(name):
+    """The management device for the device d0, d1, ..."""
+    if "mlx5" not in OPTIONS:
+        return "vdpasim_net"
+    functions = sorted(entry for entry in os.listdir("/sys/bus/pci/drivers/mlx5_mock")
+                       if entry.startswith("0000:"))
+    return "pci/" + functions[int(name[1:])]
+
+
 def add_device(name):
-    """A simulated network device for vhost-vdpa; returns its node"""
+    """A network device for vhost-vdpa; returns its node"""
     if OPTIONS.get("fake"):
         return "/dev/vhost-vdpa-fake"
-    subprocess.run(["vdpa", "dev", "add", "name", name, "mgmtdev", "vdpasim_net",
-                    "mac", MAC], check=True)
+    words = ["max_vqp", "2"] if "mq" in OPTIONS else []
+    subprocess.run(["vdpa", "dev", "add", "name", name, "mgmtdev", parent(name),
+                    "mac", MAC] + words, check=True)
     path = "/sys/bus/vdpa/devices/" + name
     if os.path.exists(path + "/driver"):
         write(path + "/driver/unbind", name)
@@ -220,6 +232,9 @@ class Guest:
         words = []
         if "svq" in OPTIONS:
             netdev["x-svq"] = True
+        if "mq" in OPTIONS:
+            netdev["queues"] = 2
+            device.update({"mq": True, "vectors": 6})
         if "viommu" in OPTIONS:
             words += ["-device", "intel-iommu,caching-mode=on"]
         if "iommu_platform" in OPTIONS or "viommu" in OPTIONS:
@@ -476,7 +491,8 @@ def main():
     if not OPTIONS.get("fake"):
         resource.setrlimit(resource.RLIMIT_MEMLOCK,
                            (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        subprocess.run(["modprobe", "-a", "vdpa_sim_net", "vhost_vdpa"], check=True)
+        drivers = ["mlx5_mock", "mlx5_vdpa"] if "mlx5" in OPTIONS else ["vdpa_sim_net"]
+        subprocess.run(["modprobe", "-a", "vhost_vdpa"] + drivers, check=True)
     before = pins()
     if scenario == "fail":
         fail()

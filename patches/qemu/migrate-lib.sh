@@ -21,7 +21,7 @@ of_kernel()
 }
 
 # The guest in the guest: the same kernel, with what it needs to live without a
-# disk. Only what the differences in the configuration touch is compiled again.
+# disk. All of it is compiled again, as it is in another folder.
 make_guest()
 {
 	local obj=$guest/obj source=$kernel_build/tree
