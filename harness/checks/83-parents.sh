@@ -84,6 +84,18 @@ single_pages()
 	"$top/harness/vm.sh" --timeout 300 --mem 4G --mlx5 -- "${commands}echo all"
 }
 
+# Whatever the parent may fail at fails, at some of the places if there are many.
+# The simulator needs fault injection for that.
+swept()
+{
+	local tap=$log/check/sweep-$1.tap flavour=fast
+
+	[[ $1 != net_* ]] || flavour=debug
+	"$top/harness/vm.sh" --flavour $flavour --mlx5 --timeout 900 --append dma_debug=off -- \
+		"$build/selftests/sweep" -q -t "sweep.$1.parent" | tee "$tap"
+	grep -q "^ok .*sweep.$1.parent$" "$tap"
+}
+
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 once "parents: vp_vdpa calls back whom it should" callbacks
 once "parents: one command tests a device that is there" given_device
@@ -91,6 +103,9 @@ once "parents: mlx5_vdpa works with firmware that lets only users own queues" ol
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 once "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 "$top/harness/build-selftests.sh" >/dev/null
+for parent in net_set_map net_dma_map mlx5 vduse; do
+	once "parents: a failure leaves the device in order (sweep, $parent)" swept $parent
+done
 while read -r parent; do
 	once "parents: whoever follows whom on $parent finds a device that works" \
 		env FLAVOUR=debug ROUNDS=1 SIDES=ours "$top/harness/matrix.sh" "$parent"

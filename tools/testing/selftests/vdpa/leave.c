@@ -300,6 +300,23 @@ TEST_F(leave, device_that_does_not_stop_can_be_opened_when_it_does)
 	ASSERT_VIRTIO_IO();
 }
 
+/* A driver of virtio cannot be told that its reset failed. Nobody else has it */
+TEST_F(leave, device_that_does_not_stop_gets_no_other_virtio_driver)
+{
+	client_close(&self->c);
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+	ASSERT_EQ(0, virtio_io(&self->dev));
+	FAIL("fail_reset");
+	EXPECT_EQ(0, virtio_bind(&self->dev, false));
+	EXPECT_EQ(-EIO, virtio_bind(&self->dev, true));
+
+	/* The reset is tried again */
+	stop_faults();
+	EXPECT_EQ(0, virtio_bind(&self->dev, true));
+	EXPECT_EQ(0, virtio_io(&self->dev));
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
+}
+
 TEST_F(leave, default_that_does_not_come_back_is_tried_again)
 {
 	MAP_AND_START();

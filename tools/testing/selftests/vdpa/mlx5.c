@@ -26,6 +26,7 @@
 #define DESTROY_MKEY	0x202U
 #define QUERY_VPORT_STATE 0x750U
 #define SET_RULE	0x936U
+#define CREATE_OBJECT	0xa00U
 
 #define FAR_IOVA	BIT_ULL(32)
 #define MAX_FAULTS	1000
@@ -385,6 +386,25 @@ TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 	EXPECT_EQ(0, mlx5_mock_set("link", 1));
 	/* It is looked at from a workqueue */
 	usleep(100000);
+}
+
+/* Its driver would wait in the probe, in the kernel, for a command to be served */
+TEST_F(mlx5, virtio_gives_up_a_device_that_does_not_start)
+{
+	client_close(&self->c);
+	mlx5_mock_arm(1, CREATE_OBJECT);
+	EXPECT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+	EXPECT_EQ(CREATE_OBJECT, mlx5_mock_disarm());
+	/* It could start by now, but the driver has virtqueues that are broken */
+	EXPECT_EQ(VIRTIO_CONFIG_S_FAILED,
+		  virtio_status(&self->dev) & (VIRTIO_CONFIG_S_FAILED |
+					       VIRTIO_CONFIG_S_DRIVER_OK));
+	EXPECT_GT(0, virtio_io(&self->dev));
+
+	ASSERT_EQ(0, virtio_bind(&self->dev, false));
+	ASSERT_EQ(0, virtio_bind(&self->dev, true));
+	EXPECT_EQ(0, virtio_io(&self->dev));
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
 }
 
 /*

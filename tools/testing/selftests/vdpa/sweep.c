@@ -9,6 +9,10 @@
  * (CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS), and what the parent brings:
  * operations of the simulator, commands to mlx5's firmware, messages to a VDUSE
  * daemon (vdpa_parent_ops.faults). Needs root.
+ *
+ * It is not all: each client here has acknowledged that its mappings persist, and
+ * has one address space; there are no disks of the simulator, no vp_vdpa and no
+ * more than one pair of virtqueues, and nobody removes a device that is open.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,19 +26,37 @@
 
 /* More than any part below comes near */
 #define MAX_FAULTS 3000
-/* The first so many places are all tried with -q, then ever fewer of them */
+/* The first so many places are all tried with -q, then ever fewer, and the last */
 #define QUICK_FAULTS 10
 
-#define IOVA	BIT_ULL(32)
 #define BULK	(4 * 4096UL)
+#define BULK_BYTE	0x5a
+
+/* Memory of the first owner's, which may be mapped at either address */
+enum bulk { FIRST, SECOND, NR_BULKS };
+
+static const uint64_t bulk_iova[NR_BULKS] = { BIT_ULL(32), BIT_ULL(33) };
+
+/* What was the page of a client that has left, and what is in there */
+struct trap {
+	struct client_page *page;
+	struct client_page *copy;
+};
+
+/* There are no more owners than that before the device is judged */
+#define NR_TRAPS	2
 
 /* A device, and its first owner */
 struct stage {
 	struct vdpa_dev dev;
 	struct vdpa_client c;
 	void *mem;			/* BULK bytes */
-	struct client_page *trap;	/* what was the page of the first owner */
-	struct client_page *copy;	/* of what is in there */
+	bool mapped;			/* has it had anything? */
+	bool may_reach[NR_BULKS];
+	struct trap trap[NR_TRAPS];
+	unsigned int traps;
+	bool kept;			/* something was pinned after it had left */
+	unsigned int io_ms;		/* as in its struct vdpa_client */
 	long pins;
 };
 
@@ -46,10 +68,31 @@ static int open_device(struct stage *s)
 	       client_ack(&s->c, s->c.features);
 }
 
+static int map_bulk(struct stage *s, enum bulk bulk)
+{
+	int r = client_map_at(&s->c, 0, bulk_iova[bulk], s->mem, BULK);
+
+	s->may_reach[bulk] |= !r;
+
+	return r;
+}
+
+static int unmap_bulk(struct stage *s, enum bulk bulk)
+{
+	int r = client_unmap_at(&s->c, 0, bulk_iova[bulk], BULK);
+
+	s->may_reach[bulk] &= r;
+
+	return r;
+}
+
 static int map(struct stage *s)
 {
-	return client_map(&s->c) ?:
-	       client_map_at(&s->c, 0, IOVA, s->mem, BULK);
+	int r = client_map(&s->c);
+
+	s->mapped |= !r;
+
+	return r ?: map_bulk(s, FIRST);
 }
 
 /* A device that has started works, or says that it does not */
@@ -76,19 +119,23 @@ static int open_and_start(struct stage *s)
 
 static int plug(struct stage *s)
 {
-	return client_map_at(&s->c, 0, 2 * IOVA, s->mem, BULK) ?:
-	       client_io(&s->c, IO_TIMEOUT_MS) ?:
-	       client_unmap_at(&s->c, 0, 2 * IOVA, BULK);
+	return map_bulk(s, SECOND) ?: client_io(&s->c, IO_TIMEOUT_MS) ?:
+	       unmap_bulk(s, SECOND);
 }
 
 static int batch(struct stage *s)
 {
-	return client_batch(&s->c, 0, true) ?:
-	       client_unmap_at(&s->c, 0, IOVA, BULK) ?:
-	       client_map_at(&s->c, 0, 2 * IOVA, s->mem, BULK) ?:
-	       client_map_at(&s->c, 0, IOVA, s->mem, BULK) ?:
-	       client_batch(&s->c, 0, false) ?:
-	       client_io(&s->c, IO_TIMEOUT_MS);
+	int r = client_batch(&s->c, 0, true);
+
+	if (!r)
+		r = unmap_bulk(s, FIRST) ?: map_bulk(s, SECOND) ?:
+		    map_bulk(s, FIRST);
+	/* Nothing of it need have happened before it is at its end */
+	s->may_reach[FIRST] = true;
+	if (!r)
+		r = client_batch(&s->c, 0, false);
+
+	return r ?: client_io(&s->c, IO_TIMEOUT_MS);
 }
 
 static int reset(struct stage *s)
@@ -110,23 +157,50 @@ static int suspend(struct stage *s)
 static int leave(struct stage *s)
 {
 	struct client_page *page = s->c.page;
+	struct trap *trap = &s->trap[s->traps];
 	unsigned int ring;
 
+	if (s->c.io_ms)
+		s->io_ms = s->c.io_ms;
 	s->c.page = NULL;
 	client_close(&s->c);
+	s->mapped = false;
+	memset(s->may_reach, 0, sizeof(s->may_reach));
+	s->kept |= pins_in_system() > s->pins;
 	if (!page)
 		return 0;
 
-	memset(page->ring, 0, sizeof(page->ring));
+	/* First in the copy: a device that polls is faster than what follows */
+	*trap->copy = *page;
+	memset(trap->copy->ring, 0, sizeof(trap->copy->ring));
 	for (ring = 0; ring < CLIENT_RINGS; ring++)
 		s->c.kick[ring] = -1;
-	s->c.page = page;
+	s->c.page = trap->copy;
 	client_burst(&s->c);
 	s->c.page = NULL;
-	s->trap = page;
-	memcpy(s->copy, page, sizeof(*page));
+	*page = *trap->copy;
+	trap->page = page;
+	s->traps++;
 
 	return 0;
+}
+
+static bool traps_are_whole(const struct stage *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->traps; i++)
+		if (memcmp(s->trap[i].page, s->trap[i].copy, sizeof(*s->trap[i].page)))
+			return false;
+
+	return true;
+}
+
+static void clear_traps(struct stage *s)
+{
+	while (s->traps)
+		munmap(s->trap[--s->traps].page, sizeof(*s->trap->page));
+	s->kept = false;
 }
 
 static int leave_to_virtio(struct stage *s)
@@ -179,20 +253,76 @@ static const struct part {
 
 /* The verdict. Nothing fails any more */
 
-/* Whoever failed says so: no answer, or a wrong one, is none that is accepted */
+/*
+ * Whoever failed says so: no answer, or a wrong one, is none that is accepted, nor
+ * is a daemon that died of itself
+ */
 static bool is_honest(int r)
 {
-	return r != -ETIMEDOUT && r != -EBADMSG;
+	return r != -ETIMEDOUT && r != -EBADMSG && r != -ECHILD;
+}
+
+/* Has the device write there, with what it has mapped otherwise */
+static bool writes_to(struct stage *s, uint64_t iova)
+{
+	const struct client_part in = { iova, CLIENT_BUF_SIZE, true };
+	uint64_t end = now_ms() + client_window(&s->c);
+	const uint8_t *byte = s->mem;
+	size_t i;
+
+	memset(s->mem, BULK_BYTE, BULK);
+	client_post(&s->c, 0, 0, &in, 1);
+	client_post_frame(&s->c, 0);
+	client_kick(&s->c, 1);
+	while (now_ms() < end && !client_refused(&s->c))
+		usleep(200);
+	for (i = 0; i < BULK; i++)
+		if (byte[i] != BULK_BYTE)
+			return true;
+
+	return false;
+}
+
+/*
+ * A daemon is asked what it is given. Others have to work for it, so that nothing
+ * is known of them if they do not
+ */
+static bool reaches(struct stage *s, uint64_t iova)
+{
+	if (s->dev.daemon)
+		return vduse_daemon_reaches_at(s->dev.daemon, iova) > 0;
+
+	return s->c.device_id == VIRTIO_ID_NET && client_is_running(&s->c) &&
+	       writes_to(s, iova);
+}
+
+/* Whatever failed: what is not mapped is out of reach */
+static bool keeps_to_the_map(struct stage *s)
+{
+	enum bulk bulk;
+
+	for (bulk = 0; bulk < NR_BULKS; bulk++)
+		if (!s->may_reach[bulk] && reaches(s, bulk_iova[bulk]))
+			return false;
+
+	return true;
+}
+
+/* Who never had anything has no address space */
+static int unmap_all(struct stage *s)
+{
+	int r = client_unmap_at(&s->c, 0, 0, 0);
+
+	return r == -EINVAL && !s->mapped ? 0 : r;
 }
 
 /* The client can go on, wherever it was */
 static int go_on(struct stage *s)
 {
-	/* A batch may be open, or all of it mapped already */
+	/* One may be open */
 	client_batch(&s->c, 0, false);
-	client_unmap_at(&s->c, 0, 0, 0);
 
-	return client_reset(&s->c) ?:
+	return unmap_all(s) ?: client_reset(&s->c) ?:
 	       client_ack(&s->c, s->c.features) ?: map(s) ?: start(s);
 }
 
@@ -209,9 +339,12 @@ static int next_client(struct stage *s)
 	r = vdpa_bind(&s->dev, "vhost_vdpa") ?: client_open(&c, &s->dev, 0);
 	if (r)
 		return r;
+	c.io_ms = s->io_ms;
 	r = client_ack(&c, c.features) ?: client_start(&c);
 	for (ring = 0; !r && ring < c.nvqs; ring++)
 		r = client_kick(&c, ring);
+	/* For all that is between the kick and the device */
+	usleep(1000 * client_window(&c));
 	if (!r)
 		r = client_reset(&c) ?: client_map(&c) ?: client_start(&c);
 	if (!r)
@@ -235,66 +368,105 @@ static int next_owners(struct stage *s, bool driver)
 	return !r && driver ? next_driver(s) : r;
 }
 
-static void replace_device(struct __test_metadata *_metadata, struct stage *s)
+struct outcome {
+	char of[128];		/* part, fault, and place of the fault */
+	int result;		/* of the part */
+	bool failed;		/* there was such a place */
+	bool may_be_lost;	/* the device */
+	bool virtio;		/* it was virtio's */
+	bool removed;		/* it may be */
+	bool driver;		/* look how one gets on */
+};
+
+/*
+ * Virtio's driver cannot be told that a reset failed, and frees what it had. If
+ * that is because firmware keeps a queue, the queue still finds it, until a reset
+ * works or the device is deleted. This is the only case in which a device may reach
+ * what it should not.
+ */
+static bool is_limit_of_virtio(const struct stage *s,
+			       const struct outcome *outcome)
+{
+	return outcome->virtio && outcome->may_be_lost &&
+	       vdpa_violations(&s->dev) &&
+	       !strncmp(vdpa_violation(&s->dev), "stuck queue", 11);
+}
+
+static void replace_device(struct __test_metadata *_metadata, struct stage *s,
+			   const struct outcome *outcome)
 {
 	const struct vdpa_parent *parent = s->dev.parent;
 	const char *why;
 
 	vdpa_dev_put(&s->dev);
-	ASSERT_EQ(s->pins, pins_in_system());
-	ASSERT_EQ(0, vdpa_violations(&s->dev)) {
-		TH_LOG("%s", vdpa_violation(&s->dev));
+	ASSERT_EQ(s->pins, pins_in_system()) {
+		TH_LOG("%s", outcome->of);
+	}
+	ASSERT_TRUE(is_limit_of_virtio(s, outcome) || !vdpa_violations(&s->dev)) {
+		TH_LOG("%s: %s", outcome->of, vdpa_violation(&s->dev));
 	}
 	ASSERT_EQ(0, vdpa_dev_get(&s->dev, parent, &why));
 }
 
-struct outcome {
-	char of[128];		/* part, fault, and place of the fault */
-	bool may_be_lost;	/* the device */
-	bool removed;		/* it may be */
-	bool driver;		/* look how one gets on */
-};
+/* The first owner goes on, and leaves. Returns why it could not */
+static int judge_owner(struct __test_metadata *_metadata, struct stage *s,
+		       const struct outcome *outcome)
+{
+	bool admitted = outcome->result || client_has_failed(&s->c);
+	int r;
+
+	if (outcome->failed)
+		ASSERT_TRUE(keeps_to_the_map(s)) {
+			TH_LOG("%s: reached what is not mapped", outcome->of);
+		}
+	r = go_on(s);
+	ASSERT_TRUE(!r || admitted) {
+		TH_LOG("%s: succeeded, and then %d", outcome->of, r);
+	}
+	if (!r)
+		ASSERT_EQ(s->pins + pins_of_process(), pins_in_system()) {
+			TH_LOG("%s", outcome->of);
+		}
+	leave(s);
+
+	return r;
+}
 
 static void judge(struct __test_metadata *_metadata, struct stage *s,
 		  const struct outcome *outcome)
 {
 	int r = 0;
 
-	if (s->c.fd >= 0) {
-		r = go_on(s);
-		if (!r)
-			ASSERT_EQ(s->pins + pins_of_process(), pins_in_system()) {
-				TH_LOG("%s", outcome->of);
-			}
-		leave(s);
-	}
+	if (s->c.fd >= 0)
+		r = judge_owner(_metadata, s, outcome);
 	if (outcome->removed)
-		replace_device(_metadata, s);
+		replace_device(_metadata, s, outcome);
 	if (!r)
 		r = next_owners(s, outcome->driver);
+	/* A device that is lost may have changed what was pinned for it */
+	s->kept |= pins_in_system() > s->pins;
+	ASSERT_TRUE(traps_are_whole(s) || (r && s->kept)) {
+		TH_LOG("%s: %d, memory of a client that was gone", outcome->of, r);
+	}
 	if (r) {
 		/* It is refused for good: only another device helps */
 		ASSERT_TRUE(outcome->may_be_lost && is_honest(r)) {
 			TH_LOG("%s: returned %d", outcome->of, r);
 		}
-		replace_device(_metadata, s);
+		replace_device(_metadata, s, outcome);
 		ASSERT_EQ(0, next_owners(s, outcome->driver)) {
 			TH_LOG("%s", outcome->of);
 		}
-	} else if (s->trap) {
-		ASSERT_EQ(0, memcmp(s->copy, s->trap, sizeof(*s->trap))) {
-			TH_LOG("%s", outcome->of);
-		}
 	}
+	if (is_limit_of_virtio(s, outcome))
+		replace_device(_metadata, s, outcome);
 	ASSERT_EQ(s->pins, pins_in_system()) {
 		TH_LOG("%s", outcome->of);
 	}
 	ASSERT_EQ(0, vdpa_violations(&s->dev)) {
 		TH_LOG("%s: %s", outcome->of, vdpa_violation(&s->dev));
 	}
-	if (s->trap)
-		munmap(s->trap, sizeof(*s->trap));
-	s->trap = NULL;
+	clear_traps(s);
 }
 
 /* Each place of one part for one kind of fault */
@@ -311,46 +483,70 @@ static int do_part(void *arg)
 	return run->part->run(run->stage);
 }
 
-static unsigned int next_place(unsigned int nth)
+/* After @last, and before @end, which is one too many. The last one is among them */
+static unsigned int next_place(unsigned int last, unsigned int end)
 {
-	return nth + 1 + (vdpa_given.quick ? nth / QUICK_FAULTS : 0);
+	unsigned int next = last + 1 + (vdpa_given.quick ? last / QUICK_FAULTS : 0);
+
+	return next < end ? next : last + (end - last) / 2;
 }
 
-static void sweep(struct __test_metadata *_metadata, struct stage *s,
-		  const struct part *part, const struct fault_source *source)
+/* Returns whether there was such a place */
+static bool fail_at(struct __test_metadata *_metadata, struct run *run,
+		    const struct fault_source *source, unsigned int nth)
+{
+	const struct part *part = run->part;
+	struct stage *s = run->stage;
+	struct outcome outcome = {
+		.removed = part->removes,
+		.virtio = part->virtio,
+	};
+
+	if (part->prepare)
+		ASSERT_EQ(0, part->prepare(s));
+	snprintf(outcome.of, sizeof(outcome.of), "%s, %s%s %u", part->name,
+		 source->name, source->always ? " from" : "", nth);
+	outcome.result = fault_run(source, &s->dev, nth, &outcome.failed,
+				   do_part, run);
+	ASSERT_NE(-ENODATA, outcome.result) {
+		TH_LOG("%s: no such fault", outcome.of);
+	}
+	ASSERT_TRUE(part->virtio || is_honest(outcome.result)) {
+		TH_LOG("%s: %d", outcome.of, outcome.result);
+	}
+	/* Without a fault it gets to its end */
+	ASSERT_TRUE(outcome.failed || !outcome.result) {
+		TH_LOG("%s: %d without a fault", outcome.of, outcome.result);
+	}
+	outcome.may_be_lost = source->costs_device &&
+			      source->costs_device(source);
+	outcome.driver = outcome.failed && (nth == 1 || !vdpa_given.quick);
+	judge(_metadata, s, &outcome);
+
+	return outcome.failed;
+}
+
+/* Returns how many places there are */
+static unsigned int sweep(struct __test_metadata *_metadata, struct stage *s,
+			  const struct part *part,
+			  const struct fault_source *source)
 {
 	struct run run = { .part = part, .stage = s };
-	unsigned int nth, last = 0;
-	struct outcome outcome = { .removed = part->removes };
-	bool failed = true;
-	int r = 0;
+	unsigned int nth, end = MAX_FAULTS, last = 0;
 
-	/* vduse_deaths has a hand-over with each message of a daemon */
-	if (part->virtio && source->run)
-		return;
-
-	for (nth = 1; failed && nth < MAX_FAULTS; nth = next_place(nth)) {
-		if (part->prepare)
-			ASSERT_EQ(0, part->prepare(s));
-		snprintf(outcome.of, sizeof(outcome.of), "%s, %s%s %u", part->name,
-			 source->name, source->always ? " from" : "", nth);
-		r = fault_run(source, &s->dev, nth, &failed, do_part, &run);
-		ASSERT_NE(-ENOENT, failed ? 0 : r);
-		ASSERT_TRUE(part->virtio || is_honest(r)) {
-			TH_LOG("%s: %d", outcome.of, r);
-		}
-		outcome.may_be_lost = source->costs_device &&
-				      source->costs_device(source);
-		outcome.driver = failed && (nth == 1 || !vdpa_given.quick);
-		judge(_metadata, s, &outcome);
-		last = failed ? nth : last;
+	while (last + 1 < end) {
+		nth = next_place(last, end);
+		if (fail_at(_metadata, &run, source, nth))
+			last = nth;
+		else
+			end = nth;
 	}
+	ASSERT_GT(MAX_FAULTS, (int)end);
 	if (last)
-		TH_LOG("%s, %s%s: up to %u", part->name, source->name,
+		TH_LOG("%s, %s%s: %u", part->name, source->name,
 		       source->always ? " and all after it" : "", last);
-	/* The last one got to its end */
-	ASSERT_EQ(0, r);
-	ASSERT_FALSE(failed);
+
+	return last;
 }
 
 FIXTURE(sweep)
@@ -387,7 +583,7 @@ FIXTURE_SETUP(sweep)
 {
 	struct stage *stage = &self->stage;
 	const char *why;
-	int r;
+	int i, r;
 
 	stage->c.fd = -1;
 	r = vdpa_dev_get(&stage->dev, &variant->parent, &why);
@@ -399,48 +595,59 @@ FIXTURE_SETUP(sweep)
 	stage->pins = pins_in_system();
 	stage->mem = stage->dev.use_va ? vdpa_dev_alloc(&stage->dev, BULK) :
 		     shuffled_alloc(BULK);
-	stage->copy = malloc(sizeof(*stage->copy));
-	if (!stage->mem || !stage->copy)
+	for (i = 0; i < NR_TRAPS; i++)
+		stage->trap[i].copy = malloc(sizeof(*stage->trap[i].copy));
+	if (!stage->mem)
 		vdpa_dev_put(&stage->dev);
 	ASSERT_NE(NULL, stage->mem);
-	ASSERT_NE(NULL, stage->copy);
 }
 
 FIXTURE_TEARDOWN(sweep)
 {
 	struct stage *stage = &self->stage;
 
+	int i;
+
 	client_close(&stage->c);
-	if (stage->trap)
-		munmap(stage->trap, sizeof(*stage->trap));
-	free(stage->copy);
+	clear_traps(stage);
+	for (i = 0; i < NR_TRAPS; i++)
+		free(stage->trap[i].copy);
 	vdpa_dev_put(&stage->dev);
 	EXPECT_EQ(stage->pins, pins_in_system());
 	EXPECT_EQ(0, vdpa_violations(&stage->dev));
 }
 
+/* Each part. A kind of fault that never occurs is no test of anything */
+#define SWEEP_PARTS(_source)						\
+do {									\
+	unsigned int _i, _faults = 0;					\
+									\
+	for (_i = 0; _i < ARRAY_SIZE(parts); _i++)			\
+		_faults += sweep(_metadata, &self->stage, &parts[_i],	\
+				 _source);				\
+	EXPECT_LT(0U, _faults) {					\
+		TH_LOG("%s: did not fail once", (_source)->name);	\
+	}								\
+} while (0)
+
 TEST_F_TIMEOUT(sweep, memory, 1800)
 {
-	unsigned int i;
-
 	if (fault_init())
 		SKIP(return, "no fault injection in this kernel, or not root");
-	for (i = 0; i < ARRAY_SIZE(parts); i++)
-		sweep(_metadata, &self->stage, &parts[i], &memory_fault);
+	SWEEP_PARTS(&memory_fault);
 }
 
 TEST_F_TIMEOUT(sweep, parent, 1800)
 {
 	const struct fault_source *source = variant->parent.ops->faults;
-	unsigned int i;
 
 	if (source->arm && source->arm(source, 1))
 		SKIP(return, "no fault injection in this kernel, or not root");
 	if (source->arm)
 		source->disarm(source);
-	for (i = 0; i < ARRAY_SIZE(parts); i++)
-		for (source = variant->parent.ops->faults; source->name; source++)
-			sweep(_metadata, &self->stage, &parts[i], source);
+	for (; source->name; source++)
+		if (!source->applies || source->applies(source, &variant->parent))
+			SWEEP_PARTS(source);
 }
 
 int main(int argc, char **argv)

@@ -192,10 +192,10 @@ TEST_F(vduse, kill_takes_all_away)
 TEST_F(vduse, open_takes_away_what_the_kernel_had)
 {
 	client_close(&self->c);
-	vduse_daemon_keep(self->daemon, false);
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
 	ASSERT_EQ(0, virtio_io(&self->dev));
 	EXPECT_EQ(1, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
+	EXPECT_NE(0, vduse_daemon_mapped(self->daemon));
 
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
 	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
@@ -387,6 +387,66 @@ TEST_F(vduse, refused_reset_takes_all_away)
 	vduse_daemon_refuse(self->daemon, 0);
 	EXPECT_EQ(0, client_open(&self->c, &self->dev, 0));
 	EXPECT_NOTHING_REACHED();
+}
+
+/* Do this while the daemon refuses one message of it. False: there are fewer */
+static bool refuses_message(struct __test_metadata *_metadata,
+			    struct _test_data_vduse *self, unsigned int nth,
+			    int (*op)(void *arg))
+{
+	bool failed;
+	int result;
+
+	ASSERT_EQ(0, vduse_daemon_fail_during(self->daemon, nth, VDUSE_REFUSES,
+					      true, &failed, op, &self->c, &result));
+
+	return failed;
+}
+
+static int do_start(void *c)
+{
+	return client_start(c);
+}
+
+static int do_close(void *c)
+{
+	client_close(c);
+
+	return 0;
+}
+
+TEST_F(vduse, refused_start_is_a_failure)
+{
+	unsigned int nth;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	for (nth = 1; refuses_message(_metadata, self, nth, do_start); nth++) {
+		EXPECT_TRUE(client_is_running(&self->c) ||
+			    client_has_failed(&self->c)) {
+			TH_LOG("message %u", nth);
+		}
+		ASSERT_EQ(0, client_reset(&self->c));
+	}
+	EXPECT_LT(3U, nth);
+	EXPECT_IO();
+}
+
+/* What it does not give up at a close, it does before the next client has anything */
+TEST_F(vduse, refused_close_is_asked_again)
+{
+	unsigned int nth = 0;
+	bool refused;
+
+	do {
+		MAP_AND_START();
+		refused = refuses_message(_metadata, self, ++nth, do_close);
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+		EXPECT_EQ(0, vduse_daemon_mapped(self->daemon)) {
+			TH_LOG("message %u", nth);
+		}
+	} while (refused);
+	EXPECT_LT(2U, nth);
 }
 
 TEST_F(vduse, stuck_daemon_does_not_hang_close)

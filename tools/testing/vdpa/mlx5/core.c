@@ -821,6 +821,7 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u32("fail_more", 0644, d, &m->fail_more);
 	debugfs_create_x32("failed", 0644, d, &m->failed);
 	debugfs_create_u32("delay_us", 0644, d, &m->delay_us);
+	debugfs_create_u32("stuck", 0444, d, &m->nstuck);
 	debugfs_create_file_unsafe("link", 0644, d, m, &mock_link_fops);
 }
 

@@ -201,6 +201,14 @@ bool client_is_running(struct vdpa_client *c)
 	       !(status & VIRTIO_CONFIG_S_FAILED);
 }
 
+bool client_has_failed(struct vdpa_client *c)
+{
+	uint8_t status = 0;
+
+	return !ioctl(c->fd, VHOST_VDPA_GET_STATUS, &status) &&
+	       status & VIRTIO_CONFIG_S_FAILED;
+}
+
 int client_suspend(struct vdpa_client *c)
 {
 	struct vhost_vring_state base;

@@ -99,6 +99,8 @@ int client_start(struct vdpa_client *c);
 int client_set_call(struct vdpa_client *c, unsigned int ring);
 /* Did the device take DRIVER_OK? */
 bool client_is_running(struct vdpa_client *c);
+/* Does it say that it did not, or that it needs a reset? */
+bool client_has_failed(struct vdpa_client *c);
 /* Suspend, and have the next start go on where the device stopped */
 int client_suspend(struct vdpa_client *c);
 int client_set_group_asid(struct vdpa_client *c, unsigned int vq,

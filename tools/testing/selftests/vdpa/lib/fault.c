@@ -2,11 +2,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "fault.h"
+#include "mlx5_model.h"
 #include "util.h"
 
 #define DEBUGFS "/sys/kernel/debug/"
@@ -79,12 +81,12 @@ int fault_run(const struct fault_source *source, struct vdpa_dev *dev,
 {
 	int r;
 
+	*failed = false;
 	if (source->run)
 		return source->run(source, dev, nth, failed, op, arg);
 
-	r = source->arm(source, nth);
-	if (r)
-		return r;
+	if (source->arm(source, nth))
+		return -ENODATA;
 	r = op(arg);
 	*failed = source->disarm(source);
 
@@ -122,4 +124,29 @@ bool sim_fail_stop(const char *op)
 		return false;
 
 	return atoi(left) != 1 && atoi(left) != SIM_ALWAYS;
+}
+
+/* As they are when the module is loaded */
+static void reset_faults(const char *file, const char *value)
+{
+	char pattern[128];
+	glob_t found;
+	size_t i;
+
+	snprintf(pattern, sizeof(pattern), SIM_DEBUGFS "*/%s", file);
+	if (glob(pattern, 0, NULL, &found))
+		return;
+	for (i = 0; i < found.gl_pathc; i++)
+		write_file(found.gl_pathv[i], value);
+	globfree(&found);
+}
+
+void faults_stop(void)
+{
+	reset_faults("probability", "0");
+	reset_faults("space", "0");
+	reset_faults("times", "1");
+	reset_faults("verbose", "2");
+	mlx5_mock_disarm();
+	mlx5_mock_set("check_pins", 0);
 }

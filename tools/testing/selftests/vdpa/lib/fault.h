@@ -20,8 +20,11 @@ bool fault_disarm(void);
  */
 int sim_fail(const char *op, unsigned int nth, bool always);
 bool sim_fail_stop(const char *op);
+/* Nothing fails any more, whoever has left it so */
+void faults_stop(void);
 
 struct vdpa_dev;
+struct vdpa_parent;
 
 /* A kind of failure to go through a device's life with, one place after the other */
 struct fault_source {
@@ -33,6 +36,9 @@ struct fault_source {
 	/* Or both, around @op, the result of which is returned */
 	int (*run)(const struct fault_source *source, struct vdpa_dev *dev,
 		   unsigned int nth, bool *failed, int (*op)(void *arg), void *arg);
+	/* Does a parent like that come across it? (optional) */
+	bool (*applies)(const struct fault_source *source,
+			const struct vdpa_parent *parent);
 	/* May the last one have cost the device, until it is deleted? (optional) */
 	bool (*costs_device)(const struct fault_source *source);
 	unsigned int how;	/* for the parent to tell one from the other */
@@ -42,7 +48,10 @@ struct fault_source {
 /* fault_arm() and fault_disarm() */
 extern const struct fault_source memory_fault;
 
-/* Do @op with the @nth of these failing, from here on. *@failed: there was one */
+/*
+ * Do @op with the @nth of these failing, from here on. *@failed: there was one.
+ * -ENODATA: not in this kernel
+ */
 int fault_run(const struct fault_source *source, struct vdpa_dev *dev,
 	      unsigned int nth, bool *failed, int (*op)(void *arg), void *arg);
 

@@ -80,11 +80,15 @@ void mlx5_mock_arm(unsigned int nth, unsigned int opcode)
 
 unsigned int mlx5_mock_disarm(void)
 {
+	long failed;
+
 	mlx5_mock_set("fail_nth", 0);
 	mlx5_mock_set("fail_more", 0);
 	mlx5_mock_set("fail_opcode", 0);
 
-	return mlx5_mock_get("failed");
+	failed = mlx5_mock_get("failed");
+
+	return failed < 0 ? 0 : failed;
 }
 
 bool mlx5_mock_destroys(unsigned int opcode)

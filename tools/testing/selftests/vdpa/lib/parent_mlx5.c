@@ -69,8 +69,12 @@ static long mlx5_refusals(const struct vdpa_dev *dev)
 /* All that follow, if the source is one of those that go on */
 #define ALL_MORE	1000000
 
+/* Objects that could not be destroyed, before something was made to fail */
+static long stuck;
+
 static int mlx5_arm(const struct fault_source *source, unsigned int nth)
 {
+	stuck = mlx5_mock_get("stuck");
 	if (mlx5_mock_set("fail_more", source->always ? ALL_MORE : 0))
 		return -ENOENT;
 	mlx5_mock_arm(nth, 0);
@@ -78,20 +82,15 @@ static int mlx5_arm(const struct fault_source *source, unsigned int nth)
 	return 0;
 }
 
-static unsigned int failed_command;
-
 static bool mlx5_disarm(const struct fault_source *source)
 {
-	failed_command = mlx5_mock_disarm();
-
-	return failed_command;
+	return mlx5_mock_disarm();
 }
 
 /* What cannot be destroyed is the device's until it is deleted */
 static bool mlx5_costs_device(const struct fault_source *source)
 {
-	return failed_command &&
-	       (source->always || mlx5_mock_destroys(failed_command));
+	return mlx5_mock_get("stuck") > stuck;
 }
 
 #define MLX5_FAULT(_always)						\

@@ -114,22 +114,32 @@ static bool sim_disarm(const struct fault_source *source)
 	return sim_fail_stop(source->name);
 }
 
-#define SIM_FAULT(_op, _always)						\
-	{ .name = (_op), .arm = sim_arm, .disarm = sim_disarm, .always = (_always) }
+/* Operations that a simulator has one way or the other */
+enum sim_op { ANY, BY_SET_MAP, BY_DMA_MAP };
+
+static bool sim_applies(const struct fault_source *source,
+			const struct vdpa_parent *parent)
+{
+	return source->how == ANY || (source->how == BY_SET_MAP) == parent->batch;
+}
+
+#define SIM_FAULT(_op, _how, _always)					\
+	{ .name = (_op), .arm = sim_arm, .disarm = sim_disarm,		\
+	  .applies = sim_applies, .how = (_how), .always = (_always) }
 
 static const struct fault_source sim_faults[] = {
-	SIM_FAULT("fail_set_map", false),
-	SIM_FAULT("fail_set_map", true),
-	SIM_FAULT("lose_map", false),
-	SIM_FAULT("lose_map", true),
-	SIM_FAULT("fail_dma_map", false),
-	SIM_FAULT("fail_dma_map", true),
-	SIM_FAULT("fail_dma_unmap", false),
-	SIM_FAULT("fail_dma_unmap", true),
-	SIM_FAULT("fail_reset_map", false),
-	SIM_FAULT("fail_reset_map", true),
-	SIM_FAULT("fail_reset", false),
-	SIM_FAULT("fail_reset", true),
+	SIM_FAULT("fail_set_map", BY_SET_MAP, false),
+	SIM_FAULT("fail_set_map", BY_SET_MAP, true),
+	SIM_FAULT("lose_map", BY_SET_MAP, false),
+	SIM_FAULT("lose_map", BY_SET_MAP, true),
+	SIM_FAULT("fail_dma_map", BY_DMA_MAP, false),
+	SIM_FAULT("fail_dma_map", BY_DMA_MAP, true),
+	SIM_FAULT("fail_dma_unmap", BY_DMA_MAP, false),
+	SIM_FAULT("fail_dma_unmap", BY_DMA_MAP, true),
+	SIM_FAULT("fail_reset_map", ANY, false),
+	SIM_FAULT("fail_reset_map", ANY, true),
+	SIM_FAULT("fail_reset", ANY, false),
+	SIM_FAULT("fail_reset", ANY, true),
 	{}
 };
 

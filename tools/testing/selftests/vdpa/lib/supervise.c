@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dev.h"
+#include "fault.h"
 #include "supervise.h"
 #include "util.h"
 
@@ -97,7 +98,7 @@ static int await(pid_t pid, const sigset_t *signals)
 int vdpa_supervise(int (*run)(int argc, char **argv), int argc, char **argv)
 {
 	sigset_t signals;
-	int status;
+	int status, i;
 	pid_t pid;
 
 	sigemptyset(&signals);
@@ -116,9 +117,13 @@ int vdpa_supervise(int (*run)(int argc, char **argv), int argc, char **argv)
 	if (!pid)
 		exit(child(run, argc, argv));
 	status = await(pid, &signals);
-	/* All that belong to it are killed by now; what they had open is closed */
-	while (wait(NULL) > 0)
-		;
+	/*
+	 * All that belong to it are killed by now; what they had open is closed,
+	 * unless one of them hangs in the kernel
+	 */
+	for (i = 0; i < 3000 && waitpid(-1, NULL, WNOHANG) >= 0; i++)
+		usleep(10000);
+	faults_stop();
 	vdpa_dev_cleanup();
 	restore();
 

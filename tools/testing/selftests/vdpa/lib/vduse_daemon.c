@@ -431,7 +431,8 @@ static void server_message(struct server *s)
 			server_set_status(s, req.s.status);
 		break;
 	case VDUSE_UPDATE_IOTLB:
-		server_unmap(s, req.iova.start, req.iova.last);
+		if (!refuses)
+			server_unmap(s, req.iova.start, req.iova.last);
 		s->shared->updates++;
 		if (s->shared->refuse) {
 			s->shared->refuse--;
@@ -608,15 +609,18 @@ unmap:
 	return r;
 }
 
-static bool vduse_daemon_died(struct vduse_daemon *d)
+/* 1: it died as it was told to; -ECHILD: of something else; 0: it did not */
+static int vduse_daemon_died(struct vduse_daemon *d)
 {
 	bool dying = __atomic_load_n(&d->shared->dying, __ATOMIC_ACQUIRE);
+	int status;
 
-	if (d->pid <= 0 || waitpid(d->pid, NULL, dying ? 0 : WNOHANG) != d->pid)
-		return false;
+	if (d->pid <= 0 || waitpid(d->pid, &status, dying ? 0 : WNOHANG) != d->pid)
+		return 0;
 	d->pid = 0;
 
-	return true;
+	return dying && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ?
+	       1 : -ECHILD;
 }
 
 int vduse_daemon_kill(struct vduse_daemon *d)
@@ -711,8 +715,8 @@ int vduse_daemon_fail_during(struct vduse_daemon *d, unsigned int nth,
 {
 	struct work work = { .op = op, .arg = arg };
 	bool died = false, done;
+	int r, crashed = 0, was;
 	pthread_t thread;
-	int r;
 
 	vduse_daemon_die(d, nth, death);
 	r = -pthread_create(&thread, NULL, do_work, &work);
@@ -721,7 +725,9 @@ int vduse_daemon_fail_during(struct vduse_daemon *d, unsigned int nth,
 	do {
 		usleep(1000);
 		done = __atomic_load_n(&work.done, __ATOMIC_ACQUIRE);
-		died |= vduse_daemon_died(d);
+		was = vduse_daemon_died(d);
+		died |= was > 0;
+		crashed = was < 0 ? was : crashed;
 		if (!r && !d->pid && (successor || done))
 			r = vduse_daemon_restart(d);
 	} while (!done);
@@ -730,7 +736,7 @@ int vduse_daemon_fail_during(struct vduse_daemon *d, unsigned int nth,
 	*result = work.result;
 	vduse_daemon_die(d, 0, death);
 
-	return r;
+	return crashed ?: r;
 }
 
 static int vduse_daemon_ask(struct vduse_daemon *d, enum vduse_question question,

@@ -8,11 +8,13 @@
 #include <linux/virtio_ids.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -119,30 +121,92 @@ out:
 	return r;
 }
 
-int virtio_node(const struct vdpa_dev *dev, char *node, size_t size)
+/*
+ * The first path that matches below the device of the virtio bus. That is below
+ * the device that does the DMA: a simulator itself, or what is above it. Its driver
+ * may be probed asynchronously.
+ */
+static int virtio_find(const struct vdpa_dev *dev, const char *below, char *path,
+		       size_t size)
 {
-	bool net = dev->parent->device_id == VIRTIO_ID_NET;
-	char pattern[256], found[256];
+	char pattern[256];
 	int r, tries;
 
-	/*
-	 * It is below the device that does the DMA: a simulator itself, or what
-	 * is above it. Its driver may be probed asynchronously.
-	 */
 	for (tries = 0; tries < 200; tries++) {
 		snprintf(pattern, sizeof(pattern),
-			 "/sys/bus/vdpa/devices/%s/%svirtio*/%s/*", dev->name,
-			 tries % 2 ? "../" : "", net ? "net" : "block");
-		r = find_one(pattern, found, sizeof(found));
+			 "/sys/bus/vdpa/devices/%s/%svirtio*%s", dev->name,
+			 tries % 2 ? "../" : "", below);
+		r = find_one(pattern, path, size);
 		if (!r)
 			break;
 		usleep(5000);
 	}
+
+	return r;
+}
+
+int virtio_node(const struct vdpa_dev *dev, char *node, size_t size)
+{
+	bool net = dev->parent->device_id == VIRTIO_ID_NET;
+	char found[256];
+	int r;
+
+	r = virtio_find(dev, net ? "/net/*" : "/block/*", found, sizeof(found));
 	if (!r)
 		snprintf(node, size, "%s%s", net ? "" : "/dev/",
 			 strrchr(found, '/') + 1);
 
 	return r;
+}
+
+int virtio_status(const struct vdpa_dev *dev)
+{
+	char path[256], status[16];
+	int r;
+
+	r = virtio_find(dev, "/status", path, sizeof(path));
+	if (!r)
+		r = read_file(path, status, sizeof(status));
+
+	return r ?: (int)strtol(status, NULL, 16);
+}
+
+int virtio_bind(const struct vdpa_dev *dev, bool bind)
+{
+	const char *driver = dev->parent->device_id == VIRTIO_ID_NET ?
+			     "virtio_net" : "virtio_blk";
+	char path[256], found[256];
+	int r;
+
+	r = virtio_find(dev, "", found, sizeof(found));
+	if (r)
+		return r;
+	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s/%s", driver,
+		 bind ? "bind" : "unbind");
+
+	return write_file(path, strrchr(found, '/') + 1);
+}
+
+/* In a process of its own: a request that hangs cannot be given up */
+static int blkdev_io_for_a_while(const char *path)
+{
+	uint64_t end = now_ms() + 4 * IO_TIMEOUT_MS;
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(-blkdev_io(path));
+	while (!waitpid(pid, &status, WNOHANG)) {
+		if (now_ms() > end) {
+			kill(pid, SIGKILL);
+			return -ETIMEDOUT;
+		}
+		usleep(1000);
+	}
+
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
 }
 
 int virtio_io(const struct vdpa_dev *dev)
@@ -155,5 +219,5 @@ int virtio_io(const struct vdpa_dev *dev)
 		return r;
 
 	return dev->parent->device_id == VIRTIO_ID_NET ? netdev_io(node) :
-	       blkdev_io(node);
+	       blkdev_io_for_a_while(node);
 }
