@@ -15,7 +15,7 @@ lock_build
 obj=$build/obj
 tools=$build/tools
 binary=qemu-system-x86_64
-unit_test=tests/unit/test-vhost-vdpa-maps
+unit_tests=(tests/unit/test-vhost-{vdpa-maps,svq})
 
 # meson is written in Python, and runs from where it is unpacked
 fetch_tools()
@@ -82,10 +82,10 @@ if [ ! -e "$build/$binary-unpatched" ]; then
 	build_unpatched
 fi
 step "building QEMU with the series"
-compile "$binary" "$unit_test"
+compile "$binary" "${unit_tests[@]}"
 # At once: somebody may be running them
-for file in "$obj/$binary" "$obj/$unit_test"; do
-	cp "$file" "$build/new"
+for file in "$binary" "${unit_tests[@]}"; do
+	cp "$obj/$file" "$build/new"
 	mv "$build/new" "$build/${file##*/}"
 done
 step "QEMU: ${build#"$top"/}/$binary, and -unpatched beside it"

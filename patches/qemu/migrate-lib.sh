@@ -151,6 +151,16 @@ target_case()
 		{ echo "target_starts: more than the first MiB"; return 1; }
 }
 
+# address_case: the unit test as it was built last
+address_case()
+{
+	local failed
+
+	failed=$("$build/obj/tests/unit/test-vhost-svq" 2>&1 |
+		sed -n 's/^Bail out! .*:\(test_[a-z_]*\): .*/\1/p')
+	[ -z "$failed" ] || { echo "$failed"; return 1; }
+}
+
 # refuse_case: a device that refuses most of the guest's RAM does not start
 refuse_case()
 {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Needs: kernels
-# Each commit builds by itself, without a warning; and the unit test passes. They are built
+# Each commit builds by itself, without a warning; and the unit tests pass. They are built
 # one after the other where QEMU is, with the tree at that commit for as long; tree.lock keeps others away from it.
 
 . "$(dirname "$0")/../../../harness/checks/check-lib.sh"
@@ -10,11 +10,12 @@ obj=$build/obj
 
 build_at()
 {
-	local targets=(qemu-system-x86_64)
+	local targets=(qemu-system-x86_64) test
 
 	gt checkout -q --detach "$1"
-	! gt cat-file -e "$1:tests/unit/test-vhost-vdpa-maps.c" 2>/dev/null ||
-		targets+=(tests/unit/test-vhost-vdpa-maps)
+	for test in tests/unit/test-vhost-{vdpa-maps,svq}; do
+		! gt cat-file -e "$1:$test.c" 2>/dev/null || targets+=("$test")
+	done
 	PYTHONPATH=$build/tools/usr/lib/python3/dist-packages ninja -C "$obj" "${targets[@]}"
 }
 
@@ -43,3 +44,4 @@ exec 5>"$build/tree.lock"
 flock 5
 check "qemu: each commit builds" build_all
 check "qemu: the unit test of the difference of layouts" "$build/test-vhost-vdpa-maps"
+check "qemu: the unit test of addresses in shadow virtqueues" "$build/test-vhost-svq"

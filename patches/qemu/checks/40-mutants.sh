@@ -19,7 +19,7 @@ plant()
 	trap 'gt checkout -q -f vdpa-persist' EXIT
 	"$top/harness/mutant.py" "$1" "$tree"
 	PYTHONPATH=$build/tools/usr/lib/python3/dist-packages \
-		ninja -C "$build/obj" qemu-system-x86_64
+		ninja -C "$build/obj" qemu-system-x86_64 tests/unit/test-vhost-svq
 	cp "$build/obj/qemu-system-x86_64" "$2"
 }
 
