@@ -23,7 +23,8 @@ found()
 	fails=$(mutant_key "$1" Fails)
 	build_mutant "$2" "$1" "$source"
 	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 300 \
-		--append sysctl.kernel.hung_task_timeout_secs=20 -- \
+		--append sysctl.kernel.hung_task_timeout_secs=20 \
+		--append sysctl.kernel.panic_on_rcu_stall=1 -- \
 		"$pci$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in
