@@ -317,6 +317,28 @@ TEST_F(leave, device_that_does_not_stop_gets_no_other_virtio_driver)
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
 }
 
+/* The core marks such a device as FAILED, and the next probe begins with that */
+TEST_F(leave, virtio_driver_works_after_a_probe_that_failed)
+{
+	unsigned int nth;
+	int r = 0;
+
+	if (fault_init())
+		SKIP(return, "no fault injection in this kernel, or not root");
+	client_close(&self->c);
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+	for (nth = 1; !r && nth < 100; nth++) {
+		ASSERT_EQ(0, virtio_bind(&self->dev, false));
+		fault_arm(nth);
+		r = virtio_bind(&self->dev, true);
+		fault_disarm();
+	}
+	ASSERT_GT(0, r);
+	EXPECT_EQ(0, virtio_bind(&self->dev, true));
+	EXPECT_EQ(0, virtio_io(&self->dev));
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "vhost_vdpa"));
+}
+
 TEST_F(leave, default_that_does_not_come_back_is_tried_again)
 {
 	MAP_AND_START();
