@@ -620,13 +620,14 @@ FIXTURE_TEARDOWN(sweep)
 /* Each part. A kind of fault that never occurs is no test of anything */
 #define SWEEP_PARTS(_source)						\
 do {									\
+	const struct fault_source *_s = (_source);			\
 	unsigned int _i, _faults = 0;					\
 									\
 	for (_i = 0; _i < ARRAY_SIZE(parts); _i++)			\
 		_faults += sweep(_metadata, &self->stage, &parts[_i],	\
-				 _source);				\
+				 _s);					\
 	EXPECT_LT(0U, _faults) {					\
-		TH_LOG("%s: did not fail once", (_source)->name);	\
+		TH_LOG("%s: did not fail once", _s->name);		\
 	}								\
 } while (0)
 

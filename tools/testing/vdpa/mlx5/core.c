@@ -757,13 +757,13 @@ static int mock_violations_set(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(mock_violations_fops, mock_violations_get, mock_violations_set,
 			 "%llu\n");
 
-/* Another firmware: not while a driver has looked at this one */
-#define MOCK_CAP(_name, _type, _caps)						\
+/* Another firmware: not while a driver has looked at this one. @_cap is of a mock m */
+#define MOCK_CAP(_name, _type, _cap)						\
 static int mock_##_name##_get(void *data, u64 *val)				\
 {										\
 	struct mock *m = data;							\
 										\
-	*val = MLX5_GET(_type, m->_caps.cur, _name);				\
+	*val = MLX5_GET(_type, (_cap).cur, _name);				\
 	return 0;								\
 }										\
 										\
@@ -776,7 +776,7 @@ static int mock_##_name##_set(void *data, u64 val)				\
 	if (m->nuars)								\
 		r = -EBUSY;							\
 	else									\
-		MLX5_SET(_type, m->_caps.cur, _name, !!val);			\
+		MLX5_SET(_type, (_cap).cur, _name, !!val);			\
 	mutex_unlock(&m->lock);							\
 										\
 	return r;								\
@@ -784,9 +784,9 @@ static int mock_##_name##_set(void *data, u64 val)				\
 DEFINE_DEBUGFS_ATTRIBUTE(mock_##_name##_fops, mock_##_name##_get,		\
 			 mock_##_name##_set, "%llu\n")
 
-MOCK_CAP(umem_uid_0, cmd_hca_cap, gen_cap);
-MOCK_CAP(freeze_to_rdy_supported, fw_virtio_emulation_cap, vdpa_cap);
-MOCK_CAP(desc_group_mkey_supported, fw_virtio_emulation_cap, vdpa_cap);
+MOCK_CAP(umem_uid_0, cmd_hca_cap, m->gen_cap);
+MOCK_CAP(freeze_to_rdy_supported, fw_virtio_emulation_cap, m->vdpa_cap);
+MOCK_CAP(desc_group_mkey_supported, fw_virtio_emulation_cap, m->vdpa_cap);
 
 struct dentry *mlx5_debugfs_get_dev_root(struct mlx5_core_dev *dev)
 {
