@@ -759,11 +759,16 @@ DEFINE_DEBUGFS_ATTRIBUTE(mock_violations_fops, mock_violations_get, mock_violati
 
 /* Another firmware: not while a driver has looked at this one. @_cap is of a mock m */
 #define MOCK_CAP(_name, _type, _cap)						\
+static void *mock_##_name##_cap(struct mock *m)					\
+{										\
+	return (_cap).cur;							\
+}										\
+										\
 static int mock_##_name##_get(void *data, u64 *val)				\
 {										\
 	struct mock *m = data;							\
 										\
-	*val = MLX5_GET(_type, (_cap).cur, _name);				\
+	*val = MLX5_GET(_type, mock_##_name##_cap(m), _name);			\
 	return 0;								\
 }										\
 										\
@@ -776,7 +781,7 @@ static int mock_##_name##_set(void *data, u64 val)				\
 	if (m->nuars)								\
 		r = -EBUSY;							\
 	else									\
-		MLX5_SET(_type, (_cap).cur, _name, !!val);			\
+		MLX5_SET(_type, mock_##_name##_cap(m), _name, !!val);		\
 	mutex_unlock(&m->lock);							\
 										\
 	return r;								\
