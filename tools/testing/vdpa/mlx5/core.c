@@ -757,34 +757,49 @@ static int mock_violations_set(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(mock_violations_fops, mock_violations_get, mock_violations_set,
 			 "%llu\n");
 
-/* Another firmware: not while a driver has looked at this one. @_cap is of a mock m */
+static int mock_cap_get(const __be32 *cap, unsigned int bit, u64 *val)
+{
+	*val = !!(be32_to_cpu(cap[bit / 32]) & BIT(31 - bit % 32));
+
+	return 0;
+}
+
+/* Another firmware: not while a driver has looked at this one */
+static int mock_cap_set(struct mock *m, __be32 *cap, unsigned int bit, bool val)
+{
+	const __be32 mask = cpu_to_be32(BIT(31 - bit % 32));
+	int r = 0;
+
+	mutex_lock(&m->lock);
+	if (m->nuars)
+		r = -EBUSY;
+	else if (val)
+		cap[bit / 32] |= mask;
+	else
+		cap[bit / 32] &= ~mask;
+	mutex_unlock(&m->lock);
+
+	return r;
+}
+
+/* A capability of one bit. @_cap is of a mock m */
 #define MOCK_CAP(_name, _type, _cap)						\
-static void *mock_##_name##_cap(struct mock *m)					\
+static __be32 *mock_##_name##_caps(struct mock *m)				\
 {										\
-	return (_cap).cur;							\
+	return (__be32 *)(_cap).cur;						\
 }										\
+										\
+static const unsigned int mock_##_name##_bit = __mlx5_bit_off(_type, _name);	\
 										\
 static int mock_##_name##_get(void *data, u64 *val)				\
 {										\
-	struct mock *m = data;							\
-										\
-	*val = MLX5_GET(_type, mock_##_name##_cap(m), _name);			\
-	return 0;								\
+	return mock_cap_get(mock_##_name##_caps(data), mock_##_name##_bit, val);	\
 }										\
 										\
 static int mock_##_name##_set(void *data, u64 val)				\
 {										\
-	struct mock *m = data;							\
-	int r = 0;								\
-										\
-	mutex_lock(&m->lock);							\
-	if (m->nuars)								\
-		r = -EBUSY;							\
-	else									\
-		MLX5_SET(_type, mock_##_name##_cap(m), _name, !!val);		\
-	mutex_unlock(&m->lock);							\
-										\
-	return r;								\
+	return mock_cap_set(data, mock_##_name##_caps(data),			\
+			    mock_##_name##_bit, val);				\
 }										\
 DEFINE_DEBUGFS_ATTRIBUTE(mock_##_name##_fops, mock_##_name##_get,		\
 			 mock_##_name##_set, "%llu\n")
