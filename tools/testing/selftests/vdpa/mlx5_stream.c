@@ -295,7 +295,7 @@ static int roundtrip(struct stream *s)
 	return r;
 }
 
-/* Nothing moves; what has moved before is looked at */
+/* A device at rest moves nothing, what it is asked to send now included */
 static int stopped(struct stream *s)
 {
 	uint16_t used[CVQ];
@@ -306,6 +306,9 @@ static int stopped(struct stream *s)
 		return r;
 	for (i = 0; i < CVQ; i++)
 		used[i] = used_idx(s, i);
+	r = burst(s, 1);
+	if (r)
+		return r;
 	usleep(STOPPED_MS * 1000);
 	for (i = 0; i < CVQ; i++)
 		if (used[i] != used_idx(s, i))
