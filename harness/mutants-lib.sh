@@ -14,10 +14,10 @@
 #
 # with more of File, Old and New as needed. "Fails" is a test of the program "Test",
 # or "panic PATTERN" for what the kernel says. "Flavour: debug" has it run in the
-# debug kernel, "Disk: y" in a machine with a virtio disk behind an IOMMU. Instead of
-# File, Old and New, "Undo: SUBJECT" is the series without the patch of this subject,
-# if it can be reverted as it is. With "For: SUBJECT" a mutant says of which patch it
-# takes the effect away; "Undo" implies it.
+# debug kernel, "Disk: y" in a machine with a virtio disk behind an IOMMU, "Whole: y"
+# runs all rounds of a test. Instead of File, Old and New, "Undo: SUBJECT" is the
+# series without the patch of this subject, if it can be reverted as it is. With "For:
+# SUBJECT" a mutant says of which patch it takes the effect away; "Undo" implies it.
 
 . "$(dirname "${BASH_SOURCE[0]}")/series-lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/modules-lib.sh"

@@ -34,6 +34,8 @@ once "selftests: 1,000 resets under traffic" \
 	selftest --flavour fast --test 1000_resets vhost_vdpa
 once "selftests: 100 times there and back" \
 	selftest --flavour fast --test 100_times handover
+once "selftests: a page is not pinned without end" \
+	selftest --flavour fast --test not_pinned_without_end map_path
 once "selftests: ranges beyond 1 GiB" \
 	selftest --flavour fast --test has_long_ranges reach
 wait

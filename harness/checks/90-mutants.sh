@@ -11,7 +11,7 @@
 # found MUTANT FLAVOUR
 found()
 {
-	local test fails tap=$log/check/${1##*/}.tap code=0 source=$build/mutant-$2-$place
+	local test fails quick=-q tap=$log/check/${1##*/}.tap code=0 source=$build/mutant-$2-$place
 	local machine=(--mlx5) disk_machine pci=''
 
 	if [ "$(mutant_key "$1" Disk)" ]; then
@@ -21,11 +21,12 @@ found()
 	fi
 	test=$(mutant_key "$1" Test)
 	fails=$(mutant_key "$1" Fails)
+	[ ! "$(mutant_key "$1" Whole)" ] || quick=''
 	build_mutant "$2" "$1" "$source"
 	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 300 \
 		--append sysctl.kernel.hung_task_timeout_secs=20 \
 		--append sysctl.kernel.panic_on_rcu_stall=1 -- \
-		"$pci$(mutant_command "$test" "$fails")" >"$tap" 2>&1 || code=$?
+		"$pci$(mutant_command "$test $quick" "$fails")" >"$tap" 2>&1 || code=$?
 	cat "$tap"
 	case $fails in
 	panic*) [ $code = 99 ] && grep -q "${fails#panic }" "$tap" ;;
@@ -35,12 +36,12 @@ found()
 	esac
 }
 
-# mutant_command PROGRAM FAILS: the one test, if one is named
+# mutant_command "PROGRAM OPTIONS" FAILS: the one test, if one is named
 mutant_command()
 {
 	case $2 in
-	panic*) echo "$build/selftests/$1 -q" ;;
-	*) echo "$build/selftests/$1 -q -t $2" ;;
+	panic*) echo "$build/selftests/$1" ;;
+	*) echo "$build/selftests/$1 -t $2" ;;
 	esac
 }
 

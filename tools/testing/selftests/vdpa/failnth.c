@@ -153,7 +153,7 @@ TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
 }
 
 #define IOVA	BIT_ULL(32)
-#define BULK	(64 * 4096UL)
+#define BULK	(16 * 4096UL)
 
 FIXTURE(mapfail)
 {
