@@ -9,11 +9,21 @@
 . "$top/harness/modules-lib.sh"
 
 selftests=tools/testing/selftests/vdpa
-dirs=(drivers/vdpa drivers/vhost drivers/virtio)
+dirs=(drivers/vdpa drivers/vhost drivers/virtio "$model")
 obj=$(obj_dir fast)
 read -ra headers <<<"$(series_headers)"
 # Drivers that the kernel does not have, and that compile all the same
 read -ra more_config <<<"$(base_key drivers)"
+
+# folders: those that there are; not every commit has the model of the firmware
+folders()
+{
+	local dir
+
+	for dir in "${dirs[@]}"; do
+		! compgen -G "$source/$dir/*" >/dev/null || echo "$dir/"
+	done
+}
 
 # sources_at COMMIT: take the folder there, and touch only what differs
 sources_at()
@@ -29,13 +39,14 @@ sources_at()
 		fi
 	done < <(gt diff --no-renames --name-only "$last" "$commit" -- "${dirs[@]}" "${headers[@]}")
 	[ ${#files[@]} = 0 ] || gt archive "$commit" "${files[@]}" | tar -C "$source" -xmf -
-	write_kbuild "$source" "${dirs[@]/%//}"
+	# shellcheck disable=SC2046 # each is an argument
+	write_kbuild "$source" $(folders)
 }
 
 compile()
 {
-	kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" \
-		"${dirs[@]/%//}" 2>&1
+	# shellcheck disable=SC2046
+	kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" $(folders) 2>&1
 }
 
 build_base()

@@ -16,6 +16,7 @@
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/kthread.h>
+#include <linux/virtio_byteorder.h>
 #include <linux/virtio_ring.h>
 
 #include "mock.h"
@@ -99,16 +100,16 @@ static int vq_walk(struct mock *m, struct fw_vq *vq, u64 table, u32 size,
 		    vq_access_ring(m, vq, table + next * sizeof(d), &d, sizeof(d), false);
 		if (r)
 			return r;
-		flags = le16_to_cpu(d.flags);
-		next = le16_to_cpu(d.next);
+		flags = __virtio16_to_cpu(true, d.flags);
+		next = __virtio16_to_cpu(true, d.next);
 		if (flags & VRING_DESC_F_INDIRECT) {
 			if (indirect || flags & VRING_DESC_F_NEXT)
 				return vq_broken(m, vq);
-			return vq_walk(m, vq, le64_to_cpu(d.addr),
-				       le32_to_cpu(d.len) / sizeof(d), 0, c, true);
+			return vq_walk(m, vq, __virtio64_to_cpu(true, d.addr),
+				       __virtio32_to_cpu(true, d.len) / sizeof(d), 0, c, true);
 		}
-		c->piece[c->n].addr = le64_to_cpu(d.addr);
-		c->piece[c->n].len = le32_to_cpu(d.len);
+		c->piece[c->n].addr = __virtio64_to_cpu(true, d.addr);
+		c->piece[c->n].len = __virtio32_to_cpu(true, d.len);
 		c->piece[c->n++].write = flags & VRING_DESC_F_WRITE;
 	} while (flags & VRING_DESC_F_NEXT);
 
@@ -231,7 +232,9 @@ static void vq_notify(struct mock *m, struct fw_vq *vq)
 
 static int vq_push(struct mock *m, struct fw_vq *vq, struct chain *c, u32 len)
 {
-	struct vring_used_elem elem = { cpu_to_le32(c->head), cpu_to_le32(len) };
+	struct vring_used_elem elem = {
+		.id = __cpu_to_virtio32(true, c->head), .len = __cpu_to_virtio32(true, len),
+	};
 	__le16 idx = cpu_to_le16(vq->used + 1);
 	int r;
 
