@@ -463,7 +463,7 @@ static void race_each_other(struct racer *a, struct racer *b)
 	pthread_barrier_destroy(&go);
 }
 
-TEST_F(map, memlock_limit_is_that_of_all_devices)
+TEST_F_TIMEOUT(map, memlock_limit_is_that_of_all_devices, 120)
 {
 	const uint64_t size = BULK / 2 + PAGE;
 	struct vdpa_client second;
