@@ -6,6 +6,8 @@ FLAVOUR ?= fast
 STARTED := $(shell date +%s)
 export BASE BASE_TREE ACCEL INSTALL STARTED N SEED
 
+# What a command needs comes before it, and each step uses all processors by itself
+.NOTPARALLEL:
 .PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results qemu migrate clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'

@@ -24,6 +24,9 @@ update()
 		program=${program##*/}
 		program=${program%.tap}
 		[ ! -e "$results/$program.partly" ] || continue
+		# One that ended early has not said what becomes of the rest
+		[ "$(sed -n 's/^1\.\.//p' "$results/$program.tap")" = \
+			"$(wc -l <"$results/$program")" ] || continue
 		programs+=("$program")
 	done
 	[ ${#programs[@]} != 0 ] || return 0

@@ -18,6 +18,12 @@ export GIT_CONFIG_COUNT=4 \
 	GIT_CONFIG_KEY_3=log.showSignature GIT_CONFIG_VALUE_3=false
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case $top in
+*[[:space:]:,]*)
+	echo "FAILED: make and QEMU take no spaces, colons or commas in a path: $top" >&2
+	exit 1
+	;;
+esac
 base=${BASE:-linux-6.1.y}
 patches=$top/patches/$base
 name=$base${BASE_TREE:+-own}
@@ -25,8 +31,11 @@ build=$top/build/$name
 out=$top/out/$name
 tree=$build/tree
 log=$build/log
-# JOBS is set for what has one of several places to run in
-jobs=${JOBS:-$(nproc)}
+# How many things run at once: each may be a machine, which takes up to 3 GiB. JOBS is
+# set for what has one of several places to run in.
+memory=$(awk '/^MemAvailable:/ { print int($2 / (3 * 1024 * 1024)) + 1 }' /proc/meminfo)
+jobs=$(nproc)
+jobs=${JOBS:-$((jobs < memory ? jobs : memory))}
 : "${STARTED:=$(date +%s)}"
 export STARTED
 

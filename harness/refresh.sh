@@ -37,7 +37,7 @@ place()
 }
 
 series_topics | while read -r topic; do
-	(cd "$patches" && find "$topic" -type f) | while read -r file; do
+	(cd "$patches" && find "$topic" -name '*.patch' -o -name series -o -name cover-letter) | while read -r file; do
 		[ -e "$tmp/patches/$file" ] || { rm "$patches/$file"; step "patches/$base/$file is gone"; }
 	done
 	rmdir --ignore-fail-on-non-empty "$patches/$topic"
