@@ -20,9 +20,9 @@ mkdir -p "$out" "$work"
 need vm selftests clients
 [ "${clients[*]}" = iproute2 ] || need clients-more
 
-# The unpatched mlx5_vdpa describes QEMU's memory in pages that do not divide it,
-# which the model of its firmware refuses: there, QEMU has to see what it sees on
-# the unpatched vdpa_sim
+# The unpatched mlx5_vdpa describes QEMU's memory to the firmware in pages of a size of
+# which the memory is no multiple. The model of the firmware refuses that, so that QEMU
+# on our mlx5_vdpa is compared with QEMU on the unpatched vdpa_sim.
 declare -A reference=([qemu_mlx5]=qemu)
 
 "$top/harness/build-selftests.sh" >/dev/null

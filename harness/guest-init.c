@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Process 1 of the guest: guest-init RUN, where RUN is the folder in which vm.sh
- * left "env" (what to do) and "command". The root is the host's, read only. A
- * program, as the twenty that a script takes for this cost a second in a debug
- * kernel for every four of them.
+ * left "env" (what to do) and "command". The root is the host's, read only. It is
+ * not a shell script, because a script starts twenty programs for the same work,
+ * which takes five seconds in a debug kernel.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

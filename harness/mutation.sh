@@ -12,10 +12,10 @@
 # reason, such as a host that is busy, says nothing and does not count.
 #
 # Prints the share that is found and the survivors, with what the base's file
-# "survivors" says of them. What was found out is remembered in
-# build/<base>/mutation/: that a bug is found until the program that found it
-# changes, that it is not until any of them does; what else of the series or of lib/
-# changes does not count. FRESH=y forgets it.
+# "survivors" says of them. Verdicts are remembered in build/<base>/mutation/. One of
+# "found" is valid until the program that found the bug changes, one of "survived"
+# until any file in tools/testing does. Changes of the series do not end either.
+# FRESH=y forgets all.
 
 . "$(dirname "$0")/mutants-lib.sh"
 lock_build

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What the checks after it run. Either kernel is made by all processors, as each
-# has parts that keep one busy only.
+# The two kernels and the selftests, which the other checks use. The kernels are built
+# side by side, each with all processors: while one is linked, the other one compiles.
 
 . "$(dirname "$0")/check-lib.sh"
 

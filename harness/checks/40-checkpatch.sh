@@ -1,12 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Each patch as it is sent, read by the tree's own checkpatch.pl. What it says
-# about a new file without an entry in MAINTAINERS does not apply to one patch
-# of a series that has the entries in a patch of its own. The tree has no history
-# in which it could look up what is fixed. A selftest is left by
-# macros (ASSERT_EQ() and SKIP() of kselftest_harness.h are no others), so that
-# those built on them are, too; and what looks like one statement, EXPECT_EQ()
-# with a block, is two.
+# Each patch as it is sent, read by the tree's own checkpatch.pl, but for:
+# - new files without an entry in MAINTAINERS: a later patch of the series has it;
+# - commits that are fixed: the tree has no history in which to look them up;
+# - macros of selftests that return from the caller: ASSERT_EQ() and SKIP() of
+#   kselftest_harness.h do, and so do macros that use them;
+# - EXPECT_EQ() with a block, which looks like one statement and is two.
 
 . "$(dirname "$0")/check-lib.sh"
 

@@ -2,8 +2,8 @@
 /*
  * For tests, after kselftest_harness.h: all of the library, and the macros that
  * tests share. A fixture has its device in self->dev and its client, if there is
- * one, in self->c. After a failure EXPECT_... goes on; ASSERT_... does not, and
- * no macro without such a name does.
+ * one, in self->c. After a failure a test goes on with EXPECT_..., and ends with
+ * every other macro.
  */
 #ifndef SELFTEST_VDPA_TEST_H
 #define SELFTEST_VDPA_TEST_H
