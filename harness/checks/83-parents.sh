@@ -97,7 +97,7 @@ swept()
 }
 
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
-once "parents: an interrupt of vp_vdpa reaches the eventfd that was set last" callbacks
+once "parents: vp_vdpa signals the eventfds that are set, and no others" callbacks
 once "parents: one command tests a device that is there" given_device
 once "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
