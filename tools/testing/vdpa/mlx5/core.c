@@ -974,7 +974,7 @@ static int mock_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (pci_resource_len(pdev, MOCK_BAR) < MOCK_DOORBELL + PAGE_SIZE)
 		return -ENODEV;
 
-	m = kvzalloc(sizeof(*m), GFP_KERNEL);
+	m = kvcalloc(1, sizeof(*m), GFP_KERNEL);
 	if (!m)
 		return -ENOMEM;
 	m->bar = pcim_iomap(pdev, MOCK_BAR, 0);
