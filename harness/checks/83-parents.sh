@@ -103,8 +103,8 @@ once "parents: mlx5_vdpa works with firmware that lets only users own queues" ol
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 once "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 "$top/harness/build-selftests.sh" >/dev/null
-for parent in net_set_map net_dma_map mlx5 vduse; do
-	once "parents: a failure leaves the device in order (sweep, $parent)" swept $parent
+for parent in net_set_map{,_asid1,_compat} net_dma_map mlx5{,_compat} vduse; do
+	once "parents: a failure leaves the device in order (sweep, $parent)" swept "$parent"
 done
 while read -r parent; do
 	once "parents: whoever follows whom on $parent finds a device that works" \

@@ -10,9 +10,8 @@
  * operations of the simulator, commands to mlx5's firmware, messages to a VDUSE
  * daemon (vdpa_parent_ops.faults). Needs root.
  *
- * It is not all: each client here has acknowledged that its mappings persist, and
- * has one address space; there are no disks of the simulator, no vp_vdpa and no
- * more than one pair of virtqueues, and nobody removes a device that is open.
+ * It is not all: there are no disks of the simulator, no vp_vdpa and no more than
+ * one pair of virtqueues, and nobody removes a device that is open.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -50,6 +49,8 @@ struct trap {
 struct stage {
 	struct vdpa_dev dev;
 	struct vdpa_client c;
+	unsigned int asid;		/* which its clients use */
+	bool compat;			/* they do not acknowledge IOTLB_PERSIST */
 	void *mem;			/* BULK bytes */
 	bool mapped;			/* has it had anything? */
 	bool may_reach[NR_BULKS];
@@ -62,15 +63,19 @@ struct stage {
 
 /* The parts of a life */
 
+static int ack(const struct stage *s, struct vdpa_client *c)
+{
+	return client_ack(c, c->features & ~(s->compat ? F_PERSIST : 0));
+}
+
 static int open_device(struct stage *s)
 {
-	return client_open(&s->c, &s->dev, 0) ?:
-	       client_ack(&s->c, s->c.features);
+	return client_open(&s->c, &s->dev, s->asid) ?: ack(s, &s->c);
 }
 
 static int map_bulk(struct stage *s, enum bulk bulk)
 {
-	int r = client_map_at(&s->c, 0, bulk_iova[bulk], s->mem, BULK);
+	int r = client_map_at(&s->c, s->asid, bulk_iova[bulk], s->mem, BULK);
 
 	s->may_reach[bulk] |= !r;
 
@@ -79,7 +84,7 @@ static int map_bulk(struct stage *s, enum bulk bulk)
 
 static int unmap_bulk(struct stage *s, enum bulk bulk)
 {
-	int r = client_unmap_at(&s->c, 0, bulk_iova[bulk], BULK);
+	int r = client_unmap_at(&s->c, s->asid, bulk_iova[bulk], BULK);
 
 	s->may_reach[bulk] &= r;
 
@@ -125,7 +130,7 @@ static int plug(struct stage *s)
 
 static int batch(struct stage *s)
 {
-	int r = client_batch(&s->c, 0, true);
+	int r = client_batch(&s->c, s->asid, true);
 
 	if (!r)
 		r = unmap_bulk(s, FIRST) ?: map_bulk(s, SECOND) ?:
@@ -133,14 +138,21 @@ static int batch(struct stage *s)
 	/* Nothing of it need have happened before it is at its end */
 	s->may_reach[FIRST] = true;
 	if (!r)
-		r = client_batch(&s->c, 0, false);
+		r = client_batch(&s->c, s->asid, false);
 
 	return r ?: client_io(&s->c, IO_TIMEOUT_MS);
 }
 
+/* For a client that did not ask for more, nothing is mapped after it */
 static int reset(struct stage *s)
 {
-	return client_reset(&s->c);
+	int r = client_reset(&s->c);
+
+	if (r || !s->compat || s->dev.keeps)
+		return r;
+	r = client_start(&s->c);
+
+	return r ?: client_no_io(&s->c) ? -EBADMSG : 0;
 }
 
 static int suspend(struct stage *s)
@@ -311,7 +323,7 @@ static bool keeps_to_the_map(struct stage *s)
 /* Who never had anything has no address space */
 static int unmap_all(struct stage *s)
 {
-	int r = client_unmap_at(&s->c, 0, 0, 0);
+	int r = client_unmap_at(&s->c, s->asid, 0, 0);
 
 	return r == -EINVAL && !s->mapped ? 0 : r;
 }
@@ -320,10 +332,10 @@ static int unmap_all(struct stage *s)
 static int go_on(struct stage *s)
 {
 	/* One may be open */
-	client_batch(&s->c, 0, false);
+	client_batch(&s->c, s->asid, false);
 
 	return unmap_all(s) ?: client_reset(&s->c) ?:
-	       client_ack(&s->c, s->c.features) ?: map(s) ?: start(s);
+	       ack(s, &s->c) ?: map(s) ?: start(s);
 }
 
 /*
@@ -336,11 +348,11 @@ static int next_client(struct stage *s)
 	unsigned int ring;
 	int r;
 
-	r = vdpa_bind(&s->dev, "vhost_vdpa") ?: client_open(&c, &s->dev, 0);
+	r = vdpa_bind(&s->dev, "vhost_vdpa") ?: client_open(&c, &s->dev, s->asid);
 	if (r)
 		return r;
 	c.io_ms = s->io_ms;
-	r = client_ack(&c, c.features) ?: client_start(&c);
+	r = ack(s, &c) ?: client_start(&c);
 	for (ring = 0; !r && ring < c.nvqs; ring++)
 		r = client_kick(&c, ring);
 	/* For all that is between the kick and the device */
@@ -557,6 +569,8 @@ FIXTURE(sweep)
 FIXTURE_VARIANT(sweep)
 {
 	struct vdpa_parent parent;
+	unsigned int asid;
+	bool compat;
 };
 
 FIXTURE_VARIANT_ADD(sweep, net_set_map)
@@ -569,9 +583,27 @@ FIXTURE_VARIANT_ADD(sweep, net_dma_map)
 	.parent = SIM_NET(false),
 };
 
+FIXTURE_VARIANT_ADD(sweep, net_set_map_asid1)
+{
+	.parent = SIM_NET(true),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(sweep, net_set_map_compat)
+{
+	.parent = SIM_NET(true),
+	.compat = true,
+};
+
 FIXTURE_VARIANT_ADD(sweep, mlx5)
 {
 	.parent = MLX5_NET,
+};
+
+FIXTURE_VARIANT_ADD(sweep, mlx5_compat)
+{
+	.parent = MLX5_NET,
+	.compat = true,
 };
 
 FIXTURE_VARIANT_ADD(sweep, vduse)
@@ -586,6 +618,8 @@ FIXTURE_SETUP(sweep)
 	int i, r;
 
 	stage->c.fd = -1;
+	stage->asid = variant->asid;
+	stage->compat = variant->compat;
 	r = vdpa_dev_get(&stage->dev, &variant->parent, &why);
 	if (!r && !stage->dev.created)
 		SKIP(return, "does not upset the device that -d names");
