@@ -25,8 +25,11 @@ update()
 		program=${program%.tap}
 		[ ! -e "$results/$program.partly" ] || continue
 		# One that ended early has not said what becomes of the rest
-		[ "$(sed -n 's/^1\.\.//p' "$results/$program.tap")" = \
-			"$(wc -l <"$results/$program")" ] || continue
+		if [ "$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$results/$program.tap" | head -n 1)" != \
+			"$(wc -l <"$results/$program")" ]; then
+			step "$program ended early: what the list says of it stays"
+			continue
+		fi
 		programs+=("$program")
 	done
 	[ ${#programs[@]} != 0 ] || return 0

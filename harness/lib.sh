@@ -33,9 +33,10 @@ tree=$build/tree
 log=$build/log
 # How many things run at once: each may be a machine, which takes up to 3 GiB. JOBS is
 # set for what has one of several places to run in.
-memory=$(awk '/^MemAvailable:/ { print int($2 / (3 * 1024 * 1024)) + 1 }' /proc/meminfo)
+: "${ROOM:=$(awk '/^MemAvailable:/ { n = int($2 / (3 * 1024 * 1024)); print n ? n : 1 }' /proc/meminfo)}"
+export ROOM
 jobs=$(nproc)
-jobs=${JOBS:-$((jobs < memory ? jobs : memory))}
+jobs=${JOBS:-$((jobs < ROOM ? jobs : ROOM))}
 : "${STARTED:=$(date +%s)}"
 export STARTED
 

@@ -165,7 +165,7 @@ fail()
 
 splat='BUG:|kernel BUG at|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general protection fault'
 splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
-splat+='|non-static key|INFO: task .* blocked|detected stall|unreferenced object'
+splat+='|non-static key|INFO: task .* blocked|detected (expedited )?stall|unreferenced object'
 
 status=$(cat "$run/status" 2>/dev/null || true)
 if grep -qaE "$splat" "$console"; then

@@ -21,7 +21,8 @@ folders()
 	local dir
 
 	for dir in "${dirs[@]}"; do
-		! compgen -G "$source/$dir/*" >/dev/null || echo "$dir/"
+		[ ! -e "$source/$dir/Makefile" ] &&
+			[ ! -e "$source/$dir/Kbuild" ] || echo "$dir/"
 	done
 }
 

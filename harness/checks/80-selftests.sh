@@ -36,6 +36,8 @@ once "selftests: 100 times there and back" \
 	selftest --flavour fast --test 100_times handover
 once "selftests: a page is not pinned without end" \
 	selftest --flavour fast --test not_pinned_without_end map_path
+once "selftests: others get the CPU while 256 MiB are mapped in single pages" \
+	selftest --flavour fast --test others_get_the_cpu map_path
 once "selftests: ranges beyond 1 GiB" \
 	selftest --flavour fast --test has_long_ranges reach
 wait

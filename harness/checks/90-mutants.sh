@@ -39,7 +39,7 @@ found()
 died()
 {
 	grep -q 'FAILED: the kernel complained' "$2" && grep -q "^# *RUN  *$3 " "$2" || return 1
-	[ "$(mutant_key "$1" Hangs)" ] || ! grep -qE 'INFO: task .* blocked|detected stall' "$2"
+	[ "$(mutant_key "$1" Hangs)" ] || ! grep -qE 'INFO: task .* blocked|detected (expedited )?stall|RCU Stall' "$2"
 }
 
 # mutant_command "PROGRAM OPTIONS" FAILS: the one test, if one is named

@@ -12,15 +12,16 @@ passed=$build/passed
 checks=0
 
 # take_place: wait for one of the places that all scripts share, one more than there
-# are processors, as many checks wait for something; its number is $place. Only the
-# first in the queue looks for one: if each did, the processors would be busy with that.
+# are processors, as many checks wait for something, if there is the memory; its number
+# is $place. Only the first in the queue looks for one: if each did, the processors
+# would be busy with that.
 take_place()
 {
 	mkdir -p "$places"
 	exec 6>"$places/queue"
 	flock 6
 	while :; do
-		for ((place = 1; place <= jobs + 1; place++)); do
+		for ((place = 1; place <= jobs + 1 && place <= ROOM; place++)); do
 			exec 8>"$places/$place"
 			if flock -n 8; then
 				exec 6>&-

@@ -45,7 +45,6 @@
 #define IOVA		0x100000ULL
 #define FAR_IOVA	BIT_ULL(32)
 #define DRAIN_MS	5000
-#define STOPPED_MS	5		/* several rounds of the model */
 #define MAX_FAULTS	1000
 #define ROUNDS		10
 #define TIMEOUT		120		/* seconds, for a slow kernel */
@@ -295,6 +294,17 @@ static int roundtrip(struct stream *s)
 	return r;
 }
 
+/* Whatever can move has moved: the model has gone round some times, if it has queues */
+static void settle(void)
+{
+	const uint64_t end = now_ms() + DRAIN_MS;
+	const long rounds = mlx5_mock_get("rounds");
+
+	while (mlx5_mock_get("ready") && mlx5_mock_get("rounds") < rounds + 3 &&
+	       now_ms() < end)
+		usleep(200);
+}
+
 /* A device at rest moves nothing, what it is asked to send now included */
 static int stopped(struct stream *s)
 {
@@ -309,7 +319,7 @@ static int stopped(struct stream *s)
 	r = burst(s, 1);
 	if (r)
 		return r;
-	usleep(STOPPED_MS * 1000);
+	settle();
 	for (i = 0; i < CVQ; i++)
 		if (used[i] != used_idx(s, i))
 			return wrong(s, "ring %u moves on a device at rest", i);
@@ -739,7 +749,7 @@ TEST_F_TIMEOUT(stream, does_not_move_a_pair_that_was_taken_away, TIMEOUT)
 	OK(s, kick(s, tx(1)));
 	OK(s, plug(s));
 	OK(s, kick(s, tx(1)));
-	usleep(STOPPED_MS * 1000);
+	settle();
 	EXPECT_EQ(used, used_idx(s, tx(1)));
 	OK(s, set_pairs(s, PAIRS));
 	OK(s, roundtrip(s));
@@ -773,7 +783,7 @@ TEST_F_TIMEOUT(stream, gets_no_more_queues_while_it_is_suspended, TIMEOUT)
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, PAIRS));
 	OK(s, stopped(s));
 	OK(s, kick(s, tx(1)));
-	usleep(STOPPED_MS * 1000);
+	settle();
 	EXPECT_EQ(used, used_idx(s, tx(1)));
 	EXPECT_EQ(0xff, *ctrl_ack(s));
 	OK(s, restart(s));
@@ -794,7 +804,7 @@ TEST_F_TIMEOUT(stream, starts_no_queue_while_it_is_suspended, TIMEOUT)
 	OK(s, enable(s, tx(0), true));
 	post_frame(s, 0);
 	OK(s, kick(s, tx(0)));
-	usleep(STOPPED_MS * 1000);
+	settle();
 	EXPECT_EQ(used, used_idx(s, tx(0)));
 	OK(s, restart(s));
 	OK(s, roundtrip(s));

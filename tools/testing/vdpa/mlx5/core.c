@@ -836,6 +836,8 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u64("bytes", 0444, d, &m->bytes);
 	debugfs_create_u64("frames", 0444, d, &m->frames);
 	debugfs_create_u64("dropped", 0444, d, &m->dropped);
+	debugfs_create_u64("rounds", 0444, d, &m->rounds);
+	debugfs_create_u32("ready", 0444, d, &m->ready);
 	debugfs_create_u32("fail_nth", 0644, d, &m->fail_nth);
 	debugfs_create_x32("fail_opcode", 0644, d, &m->fail_opcode);
 	debugfs_create_u32("fail_more", 0644, d, &m->fail_more);

@@ -200,7 +200,7 @@ struct mock {
 	struct workqueue_struct *wq;	/* commands that nobody waits for */
 	atomic_t async;		/* how many of them there are */
 	struct wait_queue_head wait;
-	bool ready;		/* a virtqueue can be, since the lock was held */
+	u32 ready;		/* a virtqueue can be, since the lock was held */
 
 	struct mutex lock;	/* all that follows */
 	struct xarray obj[FW_KINDS];
@@ -234,6 +234,7 @@ struct mock {
 	u64 bytes;
 	u64 frames;
 	u64 dropped;
+	u64 rounds;
 };
 
 static inline struct mock *to_mock(struct mlx5_core_dev *mdev)

@@ -430,6 +430,7 @@ int vq_thread(void *data)
 			idle = 0;
 		else if (idle < IDLE_POLLS)
 			idle++;
+		m->rounds++;
 		if (idle < IDLE_POLLS)
 			usleep_range(POLL_BUSY_US, 2 * POLL_BUSY_US);
 		else
