@@ -139,13 +139,24 @@ qemu=("${qemu[@]//$'\n'/ }")
 [ ! "$show" ] || { printf '%q ' "${qemu[@]}"; echo; } >&2
 
 code=0
+# Nothing outlives this script, whatever ends it
+boot()
+{
+	code=0
+	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
+		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" |
+		tee "$run/output" || code=${PIPESTATUS[0]}
+}
+
 if [ "$interactive" ]; then
 	"${qemu[@]}" || code=$?
 else
-	# Nothing outlives this script, whatever ends it
-	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
-		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" | cat ||
-		code=${PIPESTATUS[0]}
+	boot
+	# TCG was seen to do so while a guest booted, once in thousands of times
+	if [ "$code" = 139 ] && [ ! -s "$run/output" ]; then
+		step "QEMU itself crashed before the guest had said anything: once more"
+		boot
+	fi
 fi
 
 # fail CODE WHAT [PATTERN]: show the console, from the pattern on
