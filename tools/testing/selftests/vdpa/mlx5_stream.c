@@ -295,14 +295,18 @@ static int roundtrip(struct stream *s)
 }
 
 /* Whatever can move has moved: the model has gone round some times, if it has queues */
-static void settle(void)
+static int settle(struct stream *s)
 {
 	const uint64_t end = now_ms() + DRAIN_MS;
 	const long rounds = mlx5_mock_get("rounds");
 
-	while (mlx5_mock_get("ready") && mlx5_mock_get("rounds") < rounds + 3 &&
-	       now_ms() < end)
+	while (mlx5_mock_get("ready") && mlx5_mock_get("rounds") < rounds + 3) {
+		if (now_ms() > end)
+			return wrong(s, "the model does not look at its queues");
 		usleep(200);
+	}
+
+	return 0;
 }
 
 /* A device at rest moves nothing, what it is asked to send now included */
@@ -316,10 +320,9 @@ static int stopped(struct stream *s)
 		return r;
 	for (i = 0; i < CVQ; i++)
 		used[i] = used_idx(s, i);
-	r = burst(s, 1);
+	r = burst(s, 1) ?: settle(s);
 	if (r)
 		return r;
-	settle();
 	for (i = 0; i < CVQ; i++)
 		if (used[i] != used_idx(s, i))
 			return wrong(s, "ring %u moves on a device at rest", i);
@@ -749,7 +752,7 @@ TEST_F_TIMEOUT(stream, does_not_move_a_pair_that_was_taken_away, TIMEOUT)
 	OK(s, kick(s, tx(1)));
 	OK(s, plug(s));
 	OK(s, kick(s, tx(1)));
-	settle();
+	OK(s, settle(s));
 	EXPECT_EQ(used, used_idx(s, tx(1)));
 	OK(s, set_pairs(s, PAIRS));
 	OK(s, roundtrip(s));
@@ -783,7 +786,7 @@ TEST_F_TIMEOUT(stream, gets_no_more_queues_while_it_is_suspended, TIMEOUT)
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, PAIRS));
 	OK(s, stopped(s));
 	OK(s, kick(s, tx(1)));
-	settle();
+	OK(s, settle(s));
 	EXPECT_EQ(used, used_idx(s, tx(1)));
 	EXPECT_EQ(0xff, *ctrl_ack(s));
 	OK(s, restart(s));
@@ -804,7 +807,7 @@ TEST_F_TIMEOUT(stream, starts_no_queue_while_it_is_suspended, TIMEOUT)
 	OK(s, enable(s, tx(0), true));
 	post_frame(s, 0);
 	OK(s, kick(s, tx(0)));
-	settle();
+	OK(s, settle(s));
 	EXPECT_EQ(used, used_idx(s, tx(0)));
 	OK(s, restart(s));
 	OK(s, roundtrip(s));
