@@ -179,8 +179,9 @@ splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
 splat+='|non-static key|INFO: task .* blocked|detected (expedited )?stall|unreferenced object'
 
 status=$(cat "$run/status" 2>/dev/null || true)
-if grep -qaE "$splat" "$console"; then
-	fail 99 "the kernel complained" "$splat"
+complaint=$(grep -aoE -m 1 "($splat).*" "$console" | head -n 1 | tr -d '\r') || true
+if [ "$complaint" ]; then
+	fail 99 "the kernel complained: $complaint" "$splat"
 elif [ "$code" = 124 ] || [ "$code" = 137 ]; then
 	fail 124 "the guest did not end within $timeout seconds"
 elif [ "$code" != 0 ]; then

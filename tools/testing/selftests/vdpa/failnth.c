@@ -13,9 +13,6 @@
 #include "../kselftest_harness.h"
 #include "lib/test.h"
 
-/* More than any of the sequences below comes near */
-#define MAX_FAULTS 2000
-
 FIXTURE(failnth)
 {
 	struct vdpa_dev dev;
@@ -79,22 +76,20 @@ static int default_works(const struct vdpa_dev *like, const char *name)
 
 TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
 {
+	struct faults f = {};
 	struct vdpa_genl g;
-	unsigned int nth;
-	bool failed = true;
-	int r, gone;
+	int r = 0, gone;
 
 	/* Some parents have no more than one device */
 	vdpa_dev_put(&self->dev);
 	ASSERT_EQ(0, vdpa_genl_open(&g));
-	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		fault_arm(nth);
+	while (fault_next(&f)) {
 		r = vdpa_genl_add(&g, "vdpa_failnth", &variant->parent);
-		failed = fault_disarm();
+		f.failed = fault_disarm();
 		/* What was made in spite of it is as good as any */
-		if (!r && failed)
+		if (!r && f.failed)
 			EXPECT_EQ(0, default_works(&self->dev, "vdpa_failnth")) {
-				TH_LOG("after fault %u", nth);
+				TH_LOG("after fault %u", f.nth);
 			}
 		/* It may be there also if not all went well, or no answer came */
 		gone = vdpa_genl_del(&g, "vdpa_failnth");
@@ -102,8 +97,8 @@ TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
 			ASSERT_EQ(0, gone);
 	}
 	EXPECT_EQ(0, r);
-	EXPECT_FALSE(failed);
-	EXPECT_LT(10U, nth);
+	EXPECT_FALSE(f.failed);
+	EXPECT_LT(10U, f.nth);
 	close(g.fd);
 }
 
@@ -129,22 +124,20 @@ static int open_map_run_reset_close(struct vdpa_client *c, struct vdpa_dev *dev)
 TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
 {
 	long pins = pins_in_system();
+	struct faults f = {};
 	struct vdpa_client c;
-	unsigned int nth;
-	bool failed = true;
-	int r;
+	int r = 0;
 
-	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		fault_arm(nth);
+	while (fault_next(&f)) {
 		r = open_map_run_reset_close(&c, &self->dev);
-		failed = fault_disarm();
+		f.failed = fault_disarm();
 		ASSERT_EQ(pins, pins_in_system()) {
-			TH_LOG("after fault %u", nth);
+			TH_LOG("after fault %u", f.nth);
 		}
 	}
 	EXPECT_EQ(0, r);
-	EXPECT_FALSE(failed);
-	EXPECT_LT(10U, nth);
+	EXPECT_FALSE(f.failed);
+	EXPECT_LT(10U, f.nth);
 
 	/* And virtio-vdpa can follow */
 	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
@@ -249,15 +242,13 @@ static int map_batch_unmap_reset(struct vdpa_client *c, void *mem)
 /* The sequence goes no further than to its failure, and is taken back then */
 TEST_F_TIMEOUT(mapfail, charged_is_pinned_after_every_fault, 600)
 {
-	bool failed = true;
+	struct faults f = {};
 	long charged;
-	unsigned int nth;
 	int r = 0;
 
-	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		fault_arm(nth);
+	while (fault_next(&f)) {
 		r = map_batch_unmap_reset(&self->c, self->mem);
-		failed = fault_disarm();
+		f.failed = fault_disarm();
 		/* What an open batch replaces is still pinned */
 		charged = pins_of_process();
 		ASSERT_LE(self->pins + charged, pins_in_system());
@@ -265,36 +256,34 @@ TEST_F_TIMEOUT(mapfail, charged_is_pinned_after_every_fault, 600)
 
 		/* A batch that is open cannot be told from one that is not */
 		client_batch(&self->c, 0, false);
-		ASSERT_CHARGED_IS_PINNED(nth);
+		ASSERT_CHARGED_IS_PINNED(f.nth);
 		ASSERT_EQ(0, client_reset(&self->c));
 		if (pins_of_process())
 			ASSERT_EQ(0, client_unmap_at(&self->c, 0, 0, 0));
 		ASSERT_EQ(self->pins, pins_in_system());
 	}
 	EXPECT_EQ(0, r);
-	EXPECT_FALSE(failed);
-	EXPECT_LT(BULK / 4096, nth);
+	EXPECT_FALSE(f.failed);
+	EXPECT_LT(BULK / 4096, f.nth);
 }
 
 TEST_F_TIMEOUT(mapfail, close_after_every_fault_leaves_no_pins, 600)
 {
-	bool failed = true;
-	unsigned int nth;
+	struct faults f = {};
 	int r = 0;
 
-	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
-		fault_arm(nth);
+	while (fault_next(&f)) {
 		r = map_batch_unmap_reset(&self->c, self->mem);
 		client_close(&self->c);
-		failed = fault_disarm();
+		f.failed = fault_disarm();
 		ASSERT_EQ(self->pins, pins_in_system()) {
-			TH_LOG("after fault %u", nth);
+			TH_LOG("after fault %u", f.nth);
 		}
 		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
 		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
 	}
 	EXPECT_EQ(0, r);
-	EXPECT_FALSE(failed);
+	EXPECT_FALSE(f.failed);
 }
 
 TEST_F(mapfail, failed_invalidate_changes_nothing)

@@ -593,18 +593,7 @@ TEST_F(mlx5, does_not_start_without_features)
 
 static int get_mac(struct vdpa_client *c, uint8_t *mac)
 {
-	struct vhost_vdpa_config *config = calloc(1, sizeof(*config) + ETH_ALEN);
-	int r = 0;
-
-	if (!config)
-		return -ENOMEM;
-	config->len = ETH_ALEN;
-	if (ioctl(c->fd, VHOST_VDPA_GET_CONFIG, config))
-		r = -errno;
-	memcpy(mac, config->buf, ETH_ALEN);
-	free(config);
-
-	return r;
+	return client_get_config(c, offsetof(struct virtio_net_config, mac), mac, ETH_ALEN);
 }
 
 /* The old address is in force, in the configuration and in the port's table */

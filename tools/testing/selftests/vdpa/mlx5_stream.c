@@ -309,6 +309,31 @@ static int settle(struct stream *s)
 	return 0;
 }
 
+static int wait_for_link(struct stream *s, bool up)
+{
+	const uint64_t end = now_ms() + DRAIN_MS;
+	uint16_t status = up ? 0 : VIRTIO_NET_S_LINK_UP;
+	int r = mlx5_mock_set("link", up);
+
+	while (!r && !(status & VIRTIO_NET_S_LINK_UP) == up) {
+		usleep(200);
+		r = client_get_config(&s->c, offsetof(struct virtio_net_config, status), &status,
+				      sizeof(status));
+		if (!r && now_ms() > end)
+			r = wrong(s, "the link does not go %s", up ? "up" : "down");
+	}
+
+	return r;
+}
+
+/* The driver has looked at each control command: it is one thread that does so, and
+ * that hears of the link
+ */
+static int has_looked(struct stream *s)
+{
+	return wait_for_link(s, false) ?: wait_for_link(s, true);
+}
+
 /* A device at rest moves nothing, what it is asked to send now included */
 static int stopped(struct stream *s)
 {
@@ -521,22 +546,6 @@ static void stream_close(struct stream *s)
 	s->page = NULL;
 }
 
-static int stream_get_mac(struct stream *s)
-{
-	struct vhost_vdpa_config *mac = calloc(1, sizeof(*mac) + ETH_ALEN);
-	int r = 0;
-
-	if (!mac)
-		return -ENOMEM;
-	mac->len = ETH_ALEN;
-	if (ioctl(s->c.fd, VHOST_VDPA_GET_CONFIG, mac))
-		r = -errno;
-	memcpy(s->c.mac, mac->buf, ETH_ALEN);
-	free(mac);
-
-	return r;
-}
-
 /* Open the device, map, start, and send on all queues */
 static int stream_open(struct stream *s)
 {
@@ -546,7 +555,9 @@ static int stream_open(struct stream *s)
 	for (i = 0; i < RINGS; i++)
 		s->kick[i] = eventfd(0, EFD_CLOEXEC);
 	r = client_open(&s->c, &s->dev, 0);
-	r = r ?: client_ack(&s->c, s->c.features) ?: stream_get_mac(s);
+	r = r ?: client_ack(&s->c, s->c.features);
+	r = r ?: client_get_config(&s->c, offsetof(struct virtio_net_config, mac), s->c.mac,
+				   ETH_ALEN);
 	s->page = vdpa_dev_alloc(&s->dev, sizeof(*s->page));
 	if (!r && !s->page)
 		r = -ENOMEM;
@@ -767,6 +778,7 @@ TEST_F_TIMEOUT(stream, takes_no_control_commands_while_it_is_suspended, TIMEOUT)
 	OK(s, plug(s));
 	OK(s, enable(s, CVQ, true));
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1));
+	OK(s, has_looked(s));
 	OK(s, stopped(s));
 	OK(s, restart(s));
 	OK(s, roundtrip(s));
@@ -784,6 +796,7 @@ TEST_F_TIMEOUT(stream, gets_no_more_queues_while_it_is_suspended, TIMEOUT)
 	OK(s, suspend(s));
 	OK(s, enable(s, CVQ, true));
 	OK(s, send_ctrl(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, PAIRS));
+	OK(s, has_looked(s));
 	OK(s, stopped(s));
 	OK(s, kick(s, tx(1)));
 	OK(s, settle(s));

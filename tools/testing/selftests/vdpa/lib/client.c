@@ -177,6 +177,24 @@ void client_borrow_page(struct vdpa_client *c, struct client_page *page)
 	c->page_is_lent = true;
 }
 
+int client_get_config(struct vdpa_client *c, uint32_t offset, void *buf, uint32_t len)
+{
+	struct vhost_vdpa_config *config = calloc(1, sizeof(*config) + len);
+	int r = 0;
+
+	if (!config)
+		return -ENOMEM;
+	config->off = offset;
+	config->len = len;
+	if (ioctl(c->fd, VHOST_VDPA_GET_CONFIG, config))
+		r = -errno;
+	else
+		memcpy(buf, config->buf, len);
+	free(config);
+
+	return r;
+}
+
 int client_ack(struct vdpa_client *c, uint64_t features)
 {
 	return ioctl(c->fd, VHOST_SET_BACKEND_FEATURES, &features) ? -errno : 0;
@@ -280,9 +298,7 @@ static int client_negotiate(struct vdpa_client *c)
 			       BIT_ULL(VIRTIO_NET_F_MAC) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) : 0);
-	struct vhost_vdpa_config *mac;
 	uint64_t features;
-	int r = 0;
 
 	if (ioctl(c->fd, VHOST_GET_FEATURES, &features))
 		return -errno;
@@ -292,16 +308,8 @@ static int client_negotiate(struct vdpa_client *c)
 	if (!(features & BIT_ULL(VIRTIO_NET_F_MAC)))
 		return 0;
 
-	mac = calloc(1, sizeof(*mac) + sizeof(c->mac));
-	if (!mac)
-		return -ENOMEM;
-	mac->len = sizeof(c->mac);
-	if (ioctl(c->fd, VHOST_VDPA_GET_CONFIG, mac))
-		r = -errno;
-	memcpy(c->mac, mac->buf, sizeof(c->mac));
-	free(mac);
-
-	return r;
+	return client_get_config(c, offsetof(struct virtio_net_config, mac), c->mac,
+				 sizeof(c->mac));
 }
 
 int client_start(struct vdpa_client *c)

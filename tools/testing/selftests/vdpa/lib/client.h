@@ -78,6 +78,8 @@ void clients_close(const struct vdpa_dev *dev);
 /* Instead of the page that client_open() has made, use another one's */
 void client_borrow_page(struct vdpa_client *c, struct client_page *page);
 int client_ack(struct vdpa_client *c, uint64_t features);
+/* Read @len bytes of the device's configuration into @buf, from @offset on */
+int client_get_config(struct vdpa_client *c, uint32_t offset, void *buf, uint32_t len);
 
 int client_map_at(struct vdpa_client *c, unsigned int asid, uint64_t iova,
 		  const void *addr, uint64_t size);

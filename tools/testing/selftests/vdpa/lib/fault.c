@@ -11,9 +11,19 @@
 #include "mlx5_model.h"
 #include "util.h"
 
+/* More than any sequence comes near */
+#define MAX_FAULTS 2000
+
 #define DEBUGFS "/sys/kernel/debug/"
 
 static int fault_fd = -1;
+
+/* No block of pages has order 32, and no cache passes the filter */
+static void count_faults(bool pages, bool objects)
+{
+	write_file(DEBUGFS "fail_page_alloc/min-order", pages ? "0" : "32");
+	write_file(DEBUGFS "failslab/cache-filter", objects ? "N" : "Y");
+}
 
 int fault_init(void)
 {
@@ -27,8 +37,8 @@ int fault_init(void)
 
 	/* Not all kernels that have the one have the other */
 	write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N");
-	write_file(DEBUGFS "fail_page_alloc/min-order", "0");
 	write_file(DEBUGFS "fail_page_alloc/verbose", "0");
+	count_faults(true, true);
 
 	return 0;
 }
@@ -53,6 +63,23 @@ bool fault_disarm(void)
 	fault_arm(0);
 
 	return atoi(buf) == 0;
+}
+
+bool fault_next(struct faults *f)
+{
+	if (f->nth && !f->failed) {
+		if (f->objects)
+			return false;
+		f->objects = true;
+		f->nth = 0;
+	}
+	if (f->nth == MAX_FAULTS)
+		return false;
+	if (!f->nth)
+		count_faults(!f->objects, f->objects);
+	fault_arm(++f->nth);
+
+	return true;
 }
 
 static int memory_arm(const struct fault_source *source, unsigned int nth)

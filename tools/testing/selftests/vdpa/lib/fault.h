@@ -14,6 +14,21 @@ void fault_arm(unsigned int nth);
 bool fault_disarm(void);
 
 /*
+ * All allocations of a sequence, one after the other: those of pages, then those of
+ * objects. Both together would be counted differently each time, as a cache is
+ * filled with pages whenever it has to be, and some would be passed over. Begin with
+ * zeroes; @failed is what fault_disarm() returned the last time.
+ */
+struct faults {
+	unsigned int nth;
+	bool objects;
+	bool failed;
+};
+
+/* Arm the next one. False: all have been there, or there is no end of them */
+bool fault_next(struct faults *f);
+
+/*
  * Have an operation of the simulator return -EIO: the @nth call from here on,
  * or @always from there on. @op is a directory in its debugfs, "fail_set_map".
  * Returned by sim_fail_stop(): has it failed? -ENOENT: not in this kernel.
