@@ -448,28 +448,48 @@ TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
 		  mlx5_mock_get("frames") + mlx5_mock_get("dropped"));
 }
 
+struct kicker {
+	struct vdpa_client *c;
+	bool stop;
+};
+
 static void *kick_ctrl(void *arg)
 {
-	struct vdpa_client *c = arg;
-	int i;
+	struct kicker *kicker = arg;
 
-	for (i = 0; i < 2000; i++)
-		client_kick(c, 2);
+	while (!__atomic_load_n(&kicker->stop, __ATOMIC_RELAXED))
+		client_kick(kicker->c, 2);
 
 	return NULL;
 }
 
+/* With firmware that takes its time, so that there are kicks in the middle of it */
+static int while_kicked(struct vdpa_client *c, int (*op)(struct vdpa_client *c))
+{
+	struct kicker kicker = { .c = c };
+	pthread_t thread;
+	int r;
+
+	r = -pthread_create(&thread, NULL, kick_ctrl, &kicker);
+	if (r)
+		return r;
+	mlx5_mock_set("delay_us", 1000);
+	r = op(c);
+	mlx5_mock_set("delay_us", 0);
+	__atomic_store_n(&kicker.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+
+	return r;
+}
+
 TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 {
-	pthread_t thread;
 	int i;
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 0; i < 20; i++) {
 		START_RUNNING();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, kick_ctrl, &self->c));
-		EXPECT_EQ(0, client_suspend(&self->c));
-		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(0, while_kicked(&self->c, client_suspend));
 		ASSERT_EQ(0, client_reset(&self->c));
 		self->c.keep_rings = false;
 	}
@@ -477,16 +497,12 @@ TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 
 TEST_F(mlx5, control_kicks_do_not_block_a_reset)
 {
-	pthread_t thread;
 	int i;
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 0; i < 20; i++) {
 		START_RUNNING();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, kick_ctrl, &self->c));
-		usleep(1000 * i);
-		EXPECT_EQ(0, client_reset(&self->c));
-		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(0, while_kicked(&self->c, client_reset));
 	}
 }
 

@@ -86,7 +86,7 @@ static int unmap_bulk(struct stage *s, enum bulk bulk)
 {
 	int r = client_unmap_at(&s->c, s->asid, bulk_iova[bulk], BULK);
 
-	s->may_reach[bulk] &= r;
+	s->may_reach[bulk] &= r != 0;
 
 	return r;
 }
