@@ -98,13 +98,15 @@ own_headers()
 	done
 }
 
-# copy_modules FROM TO: a folder of modules, built as it is, which knows its name
+# copy_modules FROM TO: a folder of modules, built as it is, which knows its name. It
+# is there as a whole or not at all.
 copy_modules()
 {
-	rm -rf "$2"
-	cp -a "$1" "$2"
-	grep -rlZF --include='.*.cmd' --include='*.mod' --include=modules.order "$1/" "$2" |
+	rm -rf "$2" "$2.new"
+	cp -a "$1" "$2.new"
+	grep -rlZF --include='.*.cmd' --include='*.mod' --include=modules.order "$1/" "$2.new" |
 		xargs -0r sed -i "s,$1/,$2/,g"
+	mv "$2.new" "$2"
 }
 
 # make_modules SOURCE: all of them

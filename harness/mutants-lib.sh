@@ -87,9 +87,9 @@ clean_modules()
 			echo "$of" >"$first/.mutant-of"
 		}
 	) 6>"$first.lock"
-	copy_modules "$first" "$2"
-	rm -rf "$2-mods"
+	rm -rf "$2" "$2-mods"
 	cp -a "$first-mods" "$2-mods"
+	copy_modules "$first" "$2"
 }
 
 # build_mutant FLAVOUR MUTANT SOURCE: its modules are in SOURCE-mods then
