@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,13 +29,47 @@ static int leave_driver(const struct vdpa_dev *dev)
 	return write_file(path, dev->name);
 }
 
-static int config_call(struct vdpa_client *c)
+static int config_call(struct vdpa_client *c, int fd)
 {
-	int fd = eventfd(0, EFD_CLOEXEC);
-	int r = ioctl(c->fd, VHOST_VDPA_SET_CONFIG_CALL, &fd) ? -errno : 0;
+	return ioctl(c->fd, VHOST_VDPA_SET_CONFIG_CALL, &fd) ? -errno : 0;
+}
 
-	close(fd);
-	return r;
+/* The link of mlx5's model changes: is the eventfd @fd signalled? */
+static bool is_told(int fd, int link, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	eventfd_t count;
+
+	return !mlx5_mock_set("link", link) && poll(&p, 1, ms) == 1 &&
+	       !eventfd_read(fd, &count);
+}
+
+TEST(configuration_changes_for_who_wants_to_know)
+{
+	const struct vdpa_parent parent = MLX5_NET;
+	int first = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int second = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct vdpa_client c;
+	struct vdpa_dev dev;
+	const char *why;
+
+	if (vdpa_dev_get(&dev, &parent, &why))
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, client_open(&c, &dev, 0));
+	ASSERT_EQ(0, client_ack(&c, F_BASIC));
+	ASSERT_EQ(0, config_call(&c, first));
+	ASSERT_EQ(0, client_map(&c));
+	ASSERT_EQ(0, client_start(&c));
+	EXPECT_TRUE(is_told(first, 0, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, config_call(&c, second));
+	EXPECT_TRUE(is_told(second, 1, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, config_call(&c, VHOST_FILE_UNBIND));
+	EXPECT_FALSE(is_told(second, 0, NO_IO_MS));
+	EXPECT_FALSE(is_told(first, 1, NO_IO_MS));
+	client_close(&c);
+	vdpa_dev_put(&dev);
+	close(first);
+	close(second);
 }
 
 /*
@@ -46,6 +81,7 @@ TEST(callbacks_end_with_their_client)
 	const struct vdpa_parent parent = VP_VDPA_BLK(getenv("VDPA_PCI"));
 	const struct vdpa_parent sim = SIM_NET(true);
 	struct vdpa_dev dev, other;
+	int fd = eventfd(0, EFD_CLOEXEC);
 	struct vdpa_client c;
 	char line[256];
 	const char *why;
@@ -59,7 +95,8 @@ TEST(callbacks_end_with_their_client)
 	ASSERT_EQ(0, client_open(&c, &dev, 0));
 	ASSERT_EQ(0, client_ack(&c, F_BASIC));
 	ASSERT_EQ(0, client_want_calls(&c));
-	ASSERT_EQ(0, config_call(&c));
+	ASSERT_EQ(0, config_call(&c, fd));
+	close(fd);
 	ASSERT_EQ(0, client_map(&c));
 	ASSERT_EQ(0, client_start(&c));
 	ASSERT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
