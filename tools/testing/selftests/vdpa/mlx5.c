@@ -380,11 +380,18 @@ TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
 
 TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 {
+	const uint64_t end = now_ms() + IO_TIMEOUT_MS;
+	long looked;
+
 	client_close(&self->c);
 	ASSERT_VIRTIO_IO();
+	looked = mlx5_mock_commands(QUERY_VPORT_STATE);
 	EXPECT_EQ(0, mlx5_mock_set("link", 0));
 	EXPECT_EQ(0, mlx5_mock_set("link", 1));
-	/* It is looked at from a workqueue */
+	/* From a workqueue, after which it calls back */
+	while (mlx5_mock_commands(QUERY_VPORT_STATE) < looked + 2 && now_ms() < end)
+		usleep(1000);
+	EXPECT_EQ(looked + 2, mlx5_mock_commands(QUERY_VPORT_STATE));
 	usleep(100000);
 }
 
