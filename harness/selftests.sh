@@ -22,13 +22,7 @@ flavour=debug side=ours pattern='' options=() machine=()
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
-	--unpatched)
-		# Of some modules of the base it cannot be said what they do: that
-		# depends on where memory is, and on who is first
-		side=unpatched
-		machine=(--unpatched --append sysctl.kernel.hung_task_panic=0
-			--append "module_blacklist=$(base_key unpatched_without)")
-		;;
+	--unpatched) side=unpatched ;;
 	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
 	--quick) options+=(-q) ;;
 	--help) usage; exit ;;
@@ -45,6 +39,14 @@ read -ra programs <<<"$built"
 for program in "${programs[@]}"; do
 	[ -x "$build/selftests/$program" ] || die "there is no selftest that is called $program"
 done
+# What the series does not touch is the base's
+! git -C "$tree" diff --quiet base -- drivers include || side=unpatched
+if [ $side = unpatched ]; then
+	# Of some modules of the base it cannot be said what they do: that depends on
+	# where memory is, and on who is first
+	machine=(--unpatched --append sysctl.kernel.hung_task_panic=0
+		--append "module_blacklist=$(base_key unpatched_without)")
+fi
 results=$log/selftests/$side-$flavour
 mkdir -p "$results"
 
