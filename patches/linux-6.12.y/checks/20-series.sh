@@ -1,0 +1,5 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# As for each base
+
+exec "$(dirname "$0")/../../../harness/checks/20-series.sh"
