@@ -95,12 +95,16 @@ clean_modules()
 # build_mutant FLAVOUR MUTANT SOURCE: its modules are in SOURCE-mods then
 build_mutant()
 {
-	local obj release
+	local obj release of
 
 	obj=$(obj_dir "$1")
 	release=$(cat "$obj/include/config/kernel.release")
 	clean_modules "$1" "$3"
+	of=$(cat "$3/.mutant-of")
+	# One that is interrupted here leaves a folder that nobody knows the state of
+	rm "$3/.mutant-of"
 	write_mutant "$2" "$3" | tee "$3/.mutated"
+	echo "$of" >"$3/.mutant-of"
 	make_modules "$3"
 	install_made "$3" "$3-mods" "$release"
 }

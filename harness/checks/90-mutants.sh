@@ -25,19 +25,25 @@ found()
 	build_mutant "$2" "$1" "$source"
 	code=0
 	run_mutant "$@" || code=$?
-	if seems_to_hang "$1" "$tap"; then
-		cat "$tap"
-		code=0
-		run_mutant "$@" || code=$?
-	fi
 	cat "$tap"
+	is_found "$@" && return
+	seems_to_hang "$1" "$tap" || return
+	code=0
+	run_mutant "$@" || code=$?
+	cat "$tap"
+	is_found "$@"
+}
+
+# is_found MUTANT: found()'s, which knows the rest
+is_found()
+{
 	case $fails in
-	panic*) [ $code = 99 ] && grep -q "${fails#panic }" "$tap" ;;
+	panic*) [ "$code" = 99 ] && grep -q "${fails#panic }" "$tap" ;;
 	*) grep -q "^not ok .* $fails\$" "$tap" || died "$1" "$tap" "$fails" ;;
 	esac
 }
 
-# run_mutant MUTANT FLAVOUR: found()'s, which knows the rest
+# run_mutant MUTANT FLAVOUR: found()'s, too
 run_mutant()
 {
 	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 300 \

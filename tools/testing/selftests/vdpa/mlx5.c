@@ -380,7 +380,7 @@ TEST_F(mlx5, suspended_device_hears_of_the_link_again_after_a_reset)
 
 TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 {
-	const uint64_t end = now_ms() + IO_TIMEOUT_MS;
+	uint64_t end;
 	long looked;
 
 	client_close(&self->c);
@@ -389,6 +389,7 @@ TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 	EXPECT_EQ(0, mlx5_mock_set("link", 0));
 	EXPECT_EQ(0, mlx5_mock_set("link", 1));
 	/* From a workqueue, after which it calls back */
+	end = now_ms() + IO_TIMEOUT_MS;
 	while (mlx5_mock_commands(QUERY_VPORT_STATE) < looked + 2 && now_ms() < end)
 		usleep(1000);
 	EXPECT_EQ(looked + 2, mlx5_mock_commands(QUERY_VPORT_STATE));
@@ -457,6 +458,7 @@ TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
 
 struct kicker {
 	struct vdpa_client *c;
+	unsigned long kicks;
 	bool stop;
 };
 
@@ -465,23 +467,35 @@ static void *kick_ctrl(void *arg)
 	struct kicker *kicker = arg;
 
 	while (!__atomic_load_n(&kicker->stop, __ATOMIC_RELAXED))
-		client_kick(kicker->c, 2);
+		if (!client_kick(kicker->c, 2))
+			__atomic_add_fetch(&kicker->kicks, 1, __ATOMIC_RELAXED);
 
 	return NULL;
 }
 
-/* With firmware that takes its time, so that there are kicks in the middle of it */
-static int while_kicked(struct vdpa_client *c, int (*op)(struct vdpa_client *c))
+static unsigned long kicks(struct kicker *kicker)
+{
+	return __atomic_load_n(&kicker->kicks, __ATOMIC_RELAXED);
+}
+
+/* With firmware that takes its time. @within counts kicks that came meanwhile */
+static int while_kicked(struct vdpa_client *c, int (*op)(struct vdpa_client *c),
+			unsigned long *within)
 {
 	struct kicker kicker = { .c = c };
+	unsigned long before;
 	pthread_t thread;
 	int r;
 
 	r = -pthread_create(&thread, NULL, kick_ctrl, &kicker);
 	if (r)
 		return r;
-	mlx5_mock_set("delay_us", 1000);
-	r = op(c);
+	r = mlx5_mock_set("delay_us", 1000);
+	while (!kicks(&kicker))
+		usleep(100);
+	before = kicks(&kicker);
+	r = r ?: op(c);
+	*within += kicks(&kicker) - before;
 	mlx5_mock_set("delay_us", 0);
 	__atomic_store_n(&kicker.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
@@ -491,26 +505,30 @@ static int while_kicked(struct vdpa_client *c, int (*op)(struct vdpa_client *c))
 
 TEST_F(mlx5, control_kicks_do_not_block_a_suspend)
 {
+	unsigned long within = 0;
 	int i;
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 0; i < 20; i++) {
 		START_RUNNING();
-		EXPECT_EQ(0, while_kicked(&self->c, client_suspend));
+		EXPECT_EQ(0, while_kicked(&self->c, client_suspend, &within));
 		ASSERT_EQ(0, client_reset(&self->c));
 		self->c.keep_rings = false;
 	}
+	EXPECT_LT(0UL, within);
 }
 
 TEST_F(mlx5, control_kicks_do_not_block_a_reset)
 {
+	unsigned long within = 0;
 	int i;
 
 	ASSERT_EQ(0, client_map(&self->c));
 	for (i = 0; i < 20; i++) {
 		START_RUNNING();
-		EXPECT_EQ(0, while_kicked(&self->c, client_reset));
+		EXPECT_EQ(0, while_kicked(&self->c, client_reset, &within));
 	}
+	EXPECT_LT(0UL, within);
 }
 
 /* The copy that the CPU has of what it may reach is that of the group's space */

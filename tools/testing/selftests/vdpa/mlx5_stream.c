@@ -309,29 +309,10 @@ static int settle(struct stream *s)
 	return 0;
 }
 
-static int wait_for_link(struct stream *s, bool up)
-{
-	const uint64_t end = now_ms() + DRAIN_MS;
-	uint16_t status = up ? 0 : VIRTIO_NET_S_LINK_UP;
-	int r = mlx5_mock_set("link", up);
-
-	while (!r && !(status & VIRTIO_NET_S_LINK_UP) == up) {
-		usleep(200);
-		r = client_get_config(&s->c, offsetof(struct virtio_net_config, status), &status,
-				      sizeof(status));
-		if (!r && now_ms() > end)
-			r = wrong(s, "the link does not go %s", up ? "up" : "down");
-	}
-
-	return r;
-}
-
-/* The driver has looked at each control command: it is one thread that does so, and
- * that hears of the link
- */
+/* The driver has looked at the control command that was sent */
 static int has_looked(struct stream *s)
 {
-	return wait_for_link(s, false) ?: wait_for_link(s, true);
+	return mlx5_mock_set_link(&s->c, false) ?: mlx5_mock_set_link(&s->c, true);
 }
 
 /* A device at rest moves nothing, what it is asked to send now included */

@@ -19,10 +19,10 @@
 static int fault_fd = -1;
 
 /* No block of pages has order 32, and no cache passes the filter */
-static void count_faults(bool pages, bool objects)
+static int count_faults(bool pages, bool objects)
 {
-	write_file(DEBUGFS "fail_page_alloc/min-order", pages ? "0" : "32");
-	write_file(DEBUGFS "failslab/cache-filter", objects ? "N" : "Y");
+	return write_file(DEBUGFS "fail_page_alloc/min-order", pages ? "0" : "32") ?:
+	       write_file(DEBUGFS "failslab/cache-filter", objects ? "N" : "Y");
 }
 
 int fault_init(void)
@@ -32,13 +32,11 @@ int fault_init(void)
 				O_RDWR | O_CLOEXEC);
 	if (fault_fd < 0 ||
 	    write_file(DEBUGFS "failslab/ignore-gfp-wait", "N") ||
-	    write_file(DEBUGFS "failslab/verbose", "0"))
+	    write_file(DEBUGFS "failslab/verbose", "0") ||
+	    write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N") ||
+	    write_file(DEBUGFS "fail_page_alloc/verbose", "0") ||
+	    count_faults(true, true))
 		return -ENOENT;
-
-	/* Not all kernels that have the one have the other */
-	write_file(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N");
-	write_file(DEBUGFS "fail_page_alloc/verbose", "0");
-	count_faults(true, true);
 
 	return 0;
 }
@@ -71,6 +69,7 @@ bool fault_next(struct faults *f)
 		if (f->objects)
 			return false;
 		f->objects = true;
+		f->pages = f->nth - 1;
 		f->nth = 0;
 	}
 	if (f->nth == MAX_FAULTS)
@@ -176,4 +175,6 @@ void faults_stop(void)
 	reset_faults("verbose", "2");
 	mlx5_mock_disarm();
 	mlx5_mock_set("check_pins", 0);
+	mlx5_mock_set("delay_us", 0);
+	mlx5_mock_set("link", 1);
 }

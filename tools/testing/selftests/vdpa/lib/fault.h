@@ -16,11 +16,13 @@ bool fault_disarm(void);
 /*
  * All allocations of a sequence, one after the other: those of pages, then those of
  * objects. Both together would be counted differently each time, as a cache is
- * filled with pages whenever it has to be, and some would be passed over. Begin with
- * zeroes; @failed is what fault_disarm() returned the last time.
+ * filled with pages whenever it has to be, and some objects would be passed over.
+ * Begin with zeroes; @failed is what fault_disarm() returned the last time. Each of
+ * both ends with a round in which nothing fails.
  */
 struct faults {
 	unsigned int nth;
+	unsigned int pages;	/* so many of them have failed */
 	bool objects;
 	bool failed;
 };

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "client.h"
+#include "io.h"
 #include "mlx5_model.h"
 #include "util.h"
 
@@ -24,6 +29,26 @@ int mlx5_mock_set(const char *file, unsigned int val)
 	snprintf(buf, sizeof(buf), "%u", val);
 
 	return write_file(path, buf);
+}
+
+int mlx5_mock_set_link(struct vdpa_client *c, bool up)
+{
+	const uint64_t end = now_ms() + IO_TIMEOUT_MS;
+	uint16_t status;
+	int r;
+
+	r = mlx5_mock_set("link", up);
+	while (!r) {
+		r = client_get_config(c, offsetof(struct virtio_net_config, status), &status,
+				      sizeof(status));
+		if (r || !(status & VIRTIO_NET_S_LINK_UP) == !up)
+			break;
+		if (now_ms() > end)
+			return -ETIMEDOUT;
+		usleep(200);
+	}
+
+	return r;
 }
 
 #define MLX5_DRIVER	"/sys/bus/auxiliary/drivers/mlx5_vdpa.vnet/"

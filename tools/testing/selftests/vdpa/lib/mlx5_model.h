@@ -21,6 +21,14 @@ const char *mlx5_mock_violation(void);
 /* Another firmware, which the driver looks at when it is bound; without devices */
 int mlx5_mock_set_firmware(const char *file, unsigned int val);
 
+struct vdpa_client;
+
+/*
+ * The link changes, and the driver has seen it: so has it what it was given to do
+ * before, such as a control command, as one thread of its does both.
+ */
+int mlx5_mock_set_link(struct vdpa_client *c, bool up);
+
 /* Have the @nth command from here on fail; only those of @opcode, if not 0 */
 void mlx5_mock_arm(unsigned int nth, unsigned int opcode);
 /* Opcode of the command that failed, or 0 */

@@ -23,6 +23,7 @@ static struct setting {
 	char value[64];
 } settings[] = {
 	{ "/sys/module/vdpa_sim/parameters/check_pins", "N" },
+	{ FAULT("failslab/cache-filter"), "" },
 	{ FAULT("failslab/ignore-gfp-wait"), "" },
 	{ FAULT("failslab/verbose"), "" },
 	{ FAULT("fail_page_alloc/ignore-gfp-wait"), "" },
