@@ -56,6 +56,7 @@
 #define FEATURES	(BIT_ULL(VIRTIO_F_VERSION_1) |			\
 			 BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |		\
 			 BIT_ULL(VIRTIO_NET_F_MAC) |			\
+			 BIT_ULL(VIRTIO_NET_F_STATUS) |			\
 			 BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |		\
 			 BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |		\
 			 BIT_ULL(VIRTIO_NET_F_MQ))
@@ -312,7 +313,11 @@ static int settle(struct stream *s)
 /* The driver has looked at the control command that was sent */
 static int has_looked(struct stream *s)
 {
-	return mlx5_mock_set_link(&s->c, false) ?: mlx5_mock_set_link(&s->c, true);
+	int down = mlx5_mock_set_link(&s->c, false);
+	int up = mlx5_mock_set_link(&s->c, true);
+
+	/* Some do not hear of the link while they are suspended: it has had its time */
+	return down == -ETIMEDOUT ? up : down ?: up;
 }
 
 /* A device at rest moves nothing, what it is asked to send now included */

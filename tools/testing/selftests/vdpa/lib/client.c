@@ -296,6 +296,7 @@ static int client_negotiate(struct vdpa_client *c)
 			      BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |
 			      (c->device_id == VIRTIO_ID_NET ?
 			       BIT_ULL(VIRTIO_NET_F_MAC) |
+			       BIT_ULL(VIRTIO_NET_F_STATUS) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) : 0);
 	uint64_t features;
