@@ -116,6 +116,9 @@ static void set_up(const char *modules)
 	must_mount("tmpfs", "/run", NULL);
 	must_mount("hugetlbfs", "/dev/hugepages", NULL);
 	must_mount("debugfs", "/sys/kernel/debug", NULL);
+	/* Only a debug kernel has these */
+	if (!mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
+		write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	if (mount(modules, "/lib/modules", NULL, MS_BIND, NULL))
 		fail("no modules in %s", modules);
 	link_to("/proc/self/fd", "/dev/fd");

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -911,6 +912,59 @@ TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 900)
 	ASSERT_EQ(0, batch_end());
 	EXPECT_PINS(0);
 	munmap(mem, size);
+}
+
+#define CGROUPS		"/sys/fs/cgroup"
+#define OWN_CGROUP	CGROUPS "/vdpa-map_path"
+
+/* From the root's, which hands memory on to its children. One that is left is used */
+static int cgroup_enter(void)
+{
+	char control[256];
+
+	if (read_file(CGROUPS "/cgroup.subtree_control", control, sizeof(control)) ||
+	    !strstr(control, "memory"))
+		return -ENOENT;
+	if (mkdir(OWN_CGROUP, 0700) && errno != EEXIST)
+		return -errno;
+
+	return write_file(OWN_CGROUP "/cgroup.procs", "0");
+}
+
+static void cgroup_leave(void)
+{
+	write_file(CGROUPS "/cgroup.procs", "0");
+	rmdir(OWN_CGROUP);
+}
+
+/* Bytes of the kernel's own objects */
+static long cgroup_slab(void)
+{
+	return read_key(OWN_CGROUP "/memory.stat", "slab ");
+}
+
+/* The kernel keeps a table of the mappings, and the parent has one as well */
+#define TABLES_PER_RANGE	(2 * 96L)
+
+/* What a client has the kernel allocate counts towards the limit of its cgroup */
+TEST_F(map, tables_are_charged_to_the_cgroup)
+{
+	long before, with;
+
+	if (!self->dev.created)
+		SKIP(return, "moves this process to the root's cgroup");
+	if (cgroup_enter())
+		SKIP(return, "no memory cgroups here, or not root");
+	before = cgroup_slab();
+	EXPECT_LE(0, before);
+	EXPECT_EQ(0, map_at(IOVA, self->mem, BULK));
+	with = cgroup_slab();
+	EXPECT_LE(BULK_PAGES * TABLES_PER_RANGE, with - before) {
+		TH_LOG("%ld bytes a range", (with - before) / BULK_PAGES);
+	}
+	EXPECT_EQ(0, unmap_at(IOVA, BULK));
+	EXPECT_GT(BULK_PAGES * TABLES_PER_RANGE / 4, cgroup_slab() - before);
+	cgroup_leave();
 }
 
 int main(int argc, char **argv)
