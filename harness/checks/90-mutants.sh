@@ -46,7 +46,7 @@ is_found()
 # run_mutant MUTANT FLAVOUR: found()'s, too
 run_mutant()
 {
-	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 300 \
+	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 600 \
 		--append sysctl.kernel.hung_task_timeout_secs=20 \
 		--append sysctl.kernel.panic_on_rcu_stall=1 -- \
 		"$pci$(mutant_command "$test $quick" "$fails")" >"$tap" 2>&1
