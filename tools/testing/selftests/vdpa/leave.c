@@ -252,7 +252,7 @@ FIXTURE_VARIANT_ADD(leave, dma_map)
 
 static const char *const faults[] = {
 	"fail_reset", "fail_reset_map", "fail_set_map", "fail_dma_unmap",
-	"lose_map",
+	"lose_map", "bad_desc_group",
 };
 
 static void stop_faults(void)
@@ -485,6 +485,15 @@ TEST_F(leave, reset_fails_as_long_as_a_mapping_is_lost)
 	EXPECT_EQ(0, map_at(other, self->c.page, sizeof(*self->c.page)));
 	START();
 	EXPECT_IO();
+}
+
+/* What a parent says is looked at before a client is told */
+TEST_F(leave, descriptor_group_is_one_that_is_there)
+{
+	FAIL("bad_desc_group");
+	EXPECT_EQ(-EIO, client_desc_group(&self->c, 0));
+	stop_faults();
+	EXPECT_LE(0, client_desc_group(&self->c, 0));
 }
 
 int main(int argc, char **argv)

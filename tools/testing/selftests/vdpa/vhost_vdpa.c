@@ -7,9 +7,11 @@
  * not compat_.
  */
 #include <errno.h>
+#include <linux/virtio_net.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -404,6 +406,28 @@ TEST_F(client, bad_persist_ack_changes_nothing)
 	EXPECT_NO_IO();
 }
 
+TEST_F(client, descriptor_groups_are_offered_or_refused)
+{
+	int group = client_desc_group(&self->c, 0);
+
+	if (group == -ENOTTY)
+		SKIP(return, "the kernel knows of no descriptor groups");
+	ACK_COMPAT();
+	if (self->c.features & F_DESC_ASID) {
+		EXPECT_LE(0, group);
+		EXPECT_EQ(-EINVAL, client_ack(&self->c, (F_BASIC | F_DESC_ASID) &
+				  ~BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID)));
+	} else {
+		EXPECT_EQ(-EOPNOTSUPP, group);
+		EXPECT_EQ(-EOPNOTSUPP, client_ack(&self->c, F_BASIC | F_DESC_ASID));
+	}
+
+	/* What was acknowledged before counts, an address space's number, too */
+	MAP_ALL();
+	START();
+	EXPECT_IO();
+}
+
 TEST_F(client, default_map_is_out_of_reach)
 {
 	ASSERT_DEFAULT_OUT_OF_REACH();
@@ -702,6 +726,285 @@ TEST_F(spaces, default_map_is_out_of_reach_in_the_unused_one)
 	START_CTRL_IN(1);
 	EXPECT_IO();
 	EXPECT_NO_CTRL();
+}
+
+/*
+ * Rings in one address space, and what they point at in the other one. Each has
+ * an address of its own, where there is nothing in the other space.
+ */
+FIXTURE(rings)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	long pins;
+};
+
+FIXTURE_VARIANT(rings)
+{
+	struct vdpa_parent parent;
+	unsigned int asid;	/* of the buffers */
+};
+
+FIXTURE_VARIANT_ADD(rings, set_map)
+{
+	.parent = SIM_NET(true),
+};
+
+FIXTURE_VARIANT_ADD(rings, set_map_asid0)
+{
+	.parent = SIM_NET(true),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(rings, dma_map)
+{
+	.parent = SIM_NET(false),
+};
+
+FIXTURE_VARIANT_ADD(rings, dma_map_asid0)
+{
+	.parent = SIM_NET(false),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(rings, mlx5)
+{
+	.parent = MLX5_NET,
+};
+
+FIXTURE_VARIANT_ADD(rings, mlx5_asid0)
+{
+	.parent = MLX5_NET,
+	.asid = 1,
+};
+
+FIXTURE_SETUP(rings)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
+	if (r)
+		SKIP(return, "%s", why);
+
+	self->pins = pins_in_system();
+	r = client_open(&self->c, &self->dev, variant->asid);
+	if (!r && (self->dev.nas < 2 || !(self->c.features & F_DESC_ASID))) {
+		client_close(&self->c);
+		vdpa_dev_put(&self->dev);
+		SKIP(return, "the parent cannot have rings apart");
+	}
+	if (!r)
+		r = client_ack(&self->c, F_BASIC | F_DESC_ASID |
+			       (self->c.features & F_PERSIST));
+	self->c.ring_asid = !variant->asid;
+	self->c.ring_iova = self->c.iova + 16 * sizeof(*self->c.page);
+	if (r)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+}
+
+FIXTURE_TEARDOWN(rings)
+{
+	client_close(&self->c);
+	EXPECT_EQ(self->pins, pins_in_system());
+	vdpa_dev_put(&self->dev);
+	EXPECT_NO_VIOLATIONS();
+}
+
+#define MAP_RINGS_IN(_asid)						\
+	ASSERT_EQ(0, client_map_at(&self->c, _asid, self->c.ring_iova,	\
+				   self->c.page, sizeof(*self->c.page)))
+
+#define UNMAP_RINGS()							\
+	ASSERT_EQ(0, client_unmap_at(&self->c, self->c.ring_asid,	\
+				     self->c.ring_iova,			\
+				     sizeof(*self->c.page)))
+
+#define START_WITH_BOTH()						\
+do {									\
+	MAP_RINGS_IN(self->c.ring_asid);				\
+	MAP_PAGE(self->c.asid);						\
+	START();							\
+	EXPECT_IO();							\
+} while (0)
+
+/* The device finds its rings, and not what they point at */
+#define EXPECT_NO_DATA()						\
+do {									\
+	static const uint8_t zeroes[CLIENT_BUF_SIZE];			\
+									\
+	EXPECT_EQ(-ETIMEDOUT,						\
+		  client_io(&self->c, client_window(&self->c)));	\
+	EXPECT_EQ(0, memcmp(zeroes, self->c.page->in, sizeof(zeroes)));	\
+	if (variant->parent.ops == &sim_ops)				\
+		EXPECT_EQ(0, client_wait(&self->c, 1, IO_TIMEOUT_MS));	\
+} while (0)
+
+TEST_F(rings, have_a_group_of_their_own)
+{
+	int ctrl = client_group(&self->c, 2);
+	uint32_t groups;
+	int i;
+
+	ASSERT_EQ(0, ioctl(self->c.fd, VHOST_VDPA_GET_GROUP_NUM, &groups));
+	for (i = 0; i < 2; i++) {
+		EXPECT_LE(0, client_desc_group(&self->c, i));
+		EXPECT_GT((int)groups, client_desc_group(&self->c, i));
+		EXPECT_NE(client_group(&self->c, i),
+			  client_desc_group(&self->c, i));
+		EXPECT_NE(ctrl, client_desc_group(&self->c, i));
+	}
+	EXPECT_EQ(ctrl, client_desc_group(&self->c, 2));
+	EXPECT_EQ(-ENOBUFS, client_desc_group(&self->c, UINT16_MAX));
+}
+
+TEST_F(rings, are_where_they_are_bound)
+{
+	START_WITH_BOTH();
+}
+
+TEST_F(rings, are_nowhere_else)
+{
+	MAP_RINGS_IN(self->c.asid);
+	MAP_PAGE(self->c.asid);
+	START();
+	EXPECT_NO_IO();
+}
+
+TEST_F(rings, buffers_are_not_with_them)
+{
+	MAP_RINGS_IN(self->c.ring_asid);
+	MAP_PAGE(self->c.ring_asid);
+	START();
+	EXPECT_NO_DATA();
+}
+
+/* The simulator follows an indirect table without being asked to negotiate it */
+TEST_F(rings, indirect_tables_are_not_with_them)
+{
+	const size_t hdr = sizeof(struct virtio_net_hdr_v1);
+	struct client_page *p = self->c.page;
+	struct vring_desc *table = (void *)p->ctrl;
+	struct vring_desc *desc = p->ring[1].desc;
+
+	if (variant->parent.ops != &sim_ops)
+		SKIP(return, "not for this parent: it offers no indirect tables");
+	START_WITH_BOTH();
+	client_fill_frame(&self->c, p->out + hdr, CLIENT_BUF_SIZE - hdr);
+	client_post_buffer(&self->c, 0);
+	client_post_frame(&self->c, 0);
+	*table = *desc;
+	desc->addr = client_iova(&self->c, table);
+	desc->len = sizeof(*table);
+	desc->flags = VRING_DESC_F_INDIRECT;
+	ASSERT_EQ(0, client_kick(&self->c, 1));
+	EXPECT_EQ(0, client_wait(&self->c, 0, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, memcmp(p->out + hdr, p->in + hdr, CLIENT_BUF_SIZE - hdr));
+}
+
+TEST_F(rings, go_with_their_group_unless_told_not_to)
+{
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
+	self->c.asid = 1;
+	MAP_RINGS_IN(1);
+	MAP_PAGE(1);
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(rings, persist_reset_keeps_both)
+{
+	if (!(self->c.features & F_PERSIST))
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");
+	START_WITH_BOTH();
+	ASSERT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(2, pins_of_process());
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(rings, persist_reset_returns_them_to_space_0)
+{
+	if (!(self->c.features & F_PERSIST))
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");
+	START_WITH_BOTH();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	/* Nothing is bound by a client that has all in space 0 */
+	self->c.asid = 0;
+	self->c.ring_asid = 0;
+	START();
+	if (variant->asid)
+		EXPECT_NO_DATA();
+	else
+		EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	self->c.asid = variant->asid;
+	self->c.ring_asid = !variant->asid;
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(rings, close_returns_them_to_space_0)
+{
+	START_WITH_BOTH();
+	client_close(&self->c);
+	if (vdpa_may_rebind(&self->dev))
+		ASSERT_VIRTIO_IO();
+
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	ACK_COMPAT();
+	MAP_AND_START();
+}
+
+TEST_F(rings, unmapping_takes_them_away)
+{
+	START_WITH_BOTH();
+	UNMAP_RINGS();
+	EXPECT_EQ(1, pins_of_process());
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	MAP_RINGS_IN(self->c.ring_asid);
+	if (!(self->c.features & F_PERSIST))
+		return;
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(rings, unmapping_buffers_leaves_them)
+{
+	START_WITH_BOTH();
+	UNMAP_PAGE(self->c.asid);
+	EXPECT_EQ(1, pins_of_process());
+	EXPECT_NO_DATA();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	MAP_PAGE(self->c.asid);
+	if (!(self->c.features & F_PERSIST))
+		return;
+	START();
+	EXPECT_IO();
+}
+
+TEST_F(rings, changes_of_one_space_leave_the_other)
+{
+	const uint64_t iova = self->c.ring_iova + 16 * sizeof(*self->c.page);
+	unsigned int asid, i;
+
+	START_WITH_BOTH();
+	for (i = 0; i < 10; i++) {
+		asid = i & 1;
+		ASSERT_EQ(0, client_map_at(&self->c, asid, iova, self->c.page,
+					   sizeof(*self->c.page)));
+		EXPECT_IO();
+		ASSERT_EQ(0, client_unmap_at(&self->c, asid, iova,
+					     sizeof(*self->c.page)));
+		EXPECT_IO();
+	}
 }
 
 int main(int argc, char **argv)

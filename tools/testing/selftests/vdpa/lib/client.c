@@ -117,6 +117,7 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 		c->call[i] = -1;
 	}
 	c->asid = asid;
+	c->ring_asid = asid;
 	c->dev = dev;
 	c->fd = open(dev->path, O_RDWR | O_CLOEXEC);
 	if (c->fd < 0)
@@ -197,7 +198,11 @@ int client_get_config(struct vdpa_client *c, uint32_t offset, void *buf, uint32_
 
 int client_ack(struct vdpa_client *c, uint64_t features)
 {
-	return ioctl(c->fd, VHOST_SET_BACKEND_FEATURES, &features) ? -errno : 0;
+	if (ioctl(c->fd, VHOST_SET_BACKEND_FEATURES, &features))
+		return -errno;
+	c->acked = features;
+
+	return 0;
 }
 
 static int client_status(struct vdpa_client *c, uint8_t status)
@@ -245,17 +250,36 @@ int client_suspend(struct vdpa_client *c)
 	return 0;
 }
 
-int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
-			  unsigned int asid)
+int client_group(struct vdpa_client *c, unsigned int vq)
 {
 	struct vhost_vring_state s = { .index = vq };
 
-	if (ioctl(c->fd, VHOST_VDPA_GET_VRING_GROUP, &s))
-		return -errno;
-	s.index = s.num;
-	s.num = asid;
+	return ioctl(c->fd, VHOST_VDPA_GET_VRING_GROUP, &s) ? -errno : (int)s.num;
+}
+
+int client_desc_group(struct vdpa_client *c, unsigned int vq)
+{
+	struct vhost_vring_state s = { .index = vq };
+
+	return ioctl(c->fd, VHOST_VDPA_GET_VRING_DESC_GROUP, &s) ?
+	       -errno : (int)s.num;
+}
+
+/* A group, or why there is none */
+static int client_bind_group(struct vdpa_client *c, int group, unsigned int asid)
+{
+	struct vhost_vring_state s = { .index = group, .num = asid };
+
+	if (group < 0)
+		return group;
 
 	return ioctl(c->fd, VHOST_VDPA_SET_GROUP_ASID, &s) ? -errno : 0;
+}
+
+int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
+			  unsigned int asid)
+{
+	return client_bind_group(c, client_group(c, vq), asid);
 }
 
 int client_set_call(struct vdpa_client *c, unsigned int i)
@@ -267,7 +291,8 @@ int client_set_call(struct vdpa_client *c, unsigned int i)
 
 static int client_start_ring(struct vdpa_client *c, unsigned int i)
 {
-	uint64_t ring = c->iova + offsetof(struct client_page, ring[i]);
+	uint64_t page = c->ring_iova && i < 2 ? c->ring_iova : c->iova;
+	uint64_t ring = page + offsetof(struct client_page, ring[i]);
 	struct vhost_vring_state num = { .index = i, .num = CLIENT_RING_NUM };
 	struct vhost_vring_state base = { .index = i, .num = c->base[i] };
 	struct vhost_vring_state enable = { .index = i, .num = 1 };
@@ -334,6 +359,8 @@ int client_start(struct vdpa_client *c)
 		r = client_status(c, found | VIRTIO_CONFIG_S_FEATURES_OK);
 	if (!r && c->asid)
 		r = client_set_group_asid(c, 0, c->asid);
+	if (!r && c->ring_asid && c->acked & F_DESC_ASID)
+		r = client_bind_group(c, client_desc_group(c, 0), c->ring_asid);
 	for (i = 0; !r && i < c->nvqs; i++)
 		r = client_start_ring(c, i);
 	if (!r)

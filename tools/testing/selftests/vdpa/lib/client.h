@@ -18,7 +18,13 @@ struct vdpa_dev;
 #ifndef VHOST_BACKEND_F_IOTLB_PERSIST
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
+#ifndef VHOST_BACKEND_F_DESC_ASID
+#define VHOST_BACKEND_F_DESC_ASID 0x7
+#define VHOST_VDPA_GET_VRING_DESC_GROUP	_IOWR(VHOST_VIRTIO, 0x7F, \
+					      struct vhost_vring_state)
+#endif
 
+#define F_DESC_ASID	BIT_ULL(VHOST_BACKEND_F_DESC_ASID)
 #define F_PERSIST	BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST)
 #define F_BASIC		(BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) | \
 			 BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) | \
@@ -53,10 +59,13 @@ struct vdpa_client {
 	struct vdpa_client *next;	/* that this process has open */
 	const struct vdpa_dev *dev;
 	uint32_t device_id;
-	uint64_t features;	/* backend features that the device offers */
-	unsigned int asid;	/* of the group of virtqueue 0 */
+	uint64_t features;	/* backend features that the device offers ... */
+	uint64_t acked;		/* ... and those that are acknowledged */
+	unsigned int asid;	/* of the group of virtqueue 0 ... */
+	unsigned int ring_asid;	/* ... and of its rings, with F_DESC_ASID */
 	unsigned int nvqs;
-	uint64_t iova;		/* where the device finds the page */
+	uint64_t iova;		/* where the device finds the page ... */
+	uint64_t ring_iova;	/* ... and the rings of virtqueues 0 and 1; 0: there */
 	struct client_page *page;
 	bool page_is_lent;	/* it is there after client_close() */
 	int kick[CLIENT_RINGS];
@@ -105,6 +114,10 @@ bool client_is_running(struct vdpa_client *c);
 bool client_has_failed(struct vdpa_client *c);
 /* Suspend, and have the next start go on where the device stopped */
 int client_suspend(struct vdpa_client *c);
+/* The group of a virtqueue, and that of its rings; negative: errno */
+int client_group(struct vdpa_client *c, unsigned int vq);
+int client_desc_group(struct vdpa_client *c, unsigned int vq);
+/* Bind the group of a virtqueue to an address space */
 int client_set_group_asid(struct vdpa_client *c, unsigned int vq,
 			  unsigned int asid);
 
