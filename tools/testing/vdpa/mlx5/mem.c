@@ -133,6 +133,8 @@ static u8 mem_check_mtt(struct mock *m, struct fw_mkey *k)
 				k->log_page);
 			return MLX5_CMD_STAT_BAD_PARAM_ERR;
 		}
+		if (!(i % 4096))
+			cond_resched();
 	}
 
 	return 0;
@@ -145,6 +147,7 @@ static u8 mem_copy_entries(struct mock *m, struct fw_mkey *k, void *in,
 	void *from = MLX5_ADDR_OF(create_mkey_in, in, klm_pas_mtt);
 	bool klm = k->mode == MLX5_MKC_ACCESS_MODE_KLMS;
 	struct mlx5_core_dev *mdev = &m->mdev;
+	u32 i;
 
 	if (actual > octwords ||
 	    actual > (inlen - MLX5_ST_SZ_BYTES(create_mkey_in)) / 16) {
@@ -161,7 +164,11 @@ static u8 mem_copy_entries(struct mock *m, struct fw_mkey *k, void *in,
 	k->mtt = kvmalloc(16 * actual, GFP_KERNEL);
 	if (!k->mtt)
 		return MLX5_CMD_STAT_LIM_ERR;
-	memcpy(k->mtt, from, 16 * actual);
+	/* Firmware does not keep the CPU */
+	for (i = 0; i < 16 * actual; i += SZ_64K) {
+		memcpy((void *)k->mtt + i, from + i, min_t(u32, SZ_64K, 16 * actual - i));
+		cond_resched();
+	}
 
 	return 0;
 }
