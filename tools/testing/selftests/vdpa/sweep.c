@@ -8,10 +8,11 @@
  * What can fail is each allocation of memory, which needs fault injection
  * (CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS), and what the parent brings:
  * operations of the simulator, commands to mlx5's firmware, messages to a VDUSE
- * daemon (vdpa_parent_ops.faults). Needs root.
+ * daemon (vdpa_parent_ops.faults). Needs root, and for vp_vdpa VDPA_PCI=ADDRESS of
+ * a virtio disk behind an IOMMU.
  *
- * It is not all: there are no disks of the simulator, no vp_vdpa and no more than
- * one pair of virtqueues, and nobody removes a device that is open.
+ * It is not all: there are no disks of the simulator, no more than one pair of
+ * virtqueues, and nobody removes a device that is open.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ struct trap {
 
 /* A device, and its first owner */
 struct stage {
+	struct vdpa_parent parent;
 	struct vdpa_dev dev;
 	struct vdpa_client c;
 	unsigned int asid;		/* which its clients use */
@@ -245,6 +247,7 @@ static const struct part {
 	int (*prepare)(struct stage *s);
 	int (*run)(struct stage *s);
 	bool removes;		/* there may be no device any more */
+	bool detaches;		/* it may be taken from an IOMMU domain */
 	bool virtio;		/* virtio's drivers hear of no failure to start */
 } parts[] = {
 	{ .name = "open", .run = open_device },
@@ -254,14 +257,21 @@ static const struct part {
 	{ .name = "batch", .prepare = open_and_start, .run = batch },
 	{ .name = "reset", .prepare = open_and_start, .run = reset },
 	{ .name = "suspend", .prepare = open_and_start, .run = suspend },
-	{ .name = "close", .prepare = open_and_start, .run = leave },
+	{ .name = "close", .prepare = open_and_start, .run = leave,
+	  .detaches = true },
 	{ .name = "to virtio-vdpa", .prepare = open_and_start,
-	  .run = leave_to_virtio, .virtio = true },
+	  .run = leave_to_virtio, .virtio = true, .detaches = true },
 	{ .name = "to vhost-vdpa", .prepare = leave_running_to_virtio,
 	  .run = take_from_virtio, .virtio = true },
 	{ .name = "removal", .prepare = open_and_start, .run = remove_device,
-	  .removes = true },
+	  .removes = true, .detaches = true },
 };
+
+/* The IOMMU core of 6.1 warns if there is no memory to attach its own domain */
+static bool is_limit_of_iommu(const struct stage *s, const struct part *part)
+{
+	return part->detaches && s->dev.parent->ops == &vp_vdpa_ops;
+}
 
 /* The verdict. Nothing fails any more */
 
@@ -288,6 +298,8 @@ static bool writes_to(struct stage *s, uint64_t iova)
 	client_kick(&s->c, 1);
 	while (now_ms() < end && !client_refused(&s->c))
 		usleep(200);
+	/* It is suspended, perhaps, and would find this once it starts again */
+	s->c.keep_rings = false;
 	for (i = 0; i < BULK; i++)
 		if (byte[i] != BULK_BYTE)
 			return true;
@@ -546,6 +558,9 @@ static unsigned int sweep(struct __test_metadata *_metadata, struct stage *s,
 	struct run run = { .part = part, .stage = s };
 	unsigned int nth, end = MAX_FAULTS, last = 0;
 
+	if (is_limit_of_iommu(s, part))
+		return 0;
+
 	while (last + 1 < end) {
 		nth = next_place(last, end);
 		if (fail_at(_metadata, &run, source, nth))
@@ -611,6 +626,12 @@ FIXTURE_VARIANT_ADD(sweep, vduse)
 	.parent = VDUSE_BLK,
 };
 
+/* Behind an IOMMU. Only memory can fail here */
+FIXTURE_VARIANT_ADD(sweep, vp_vdpa)
+{
+	.parent = VP_VDPA_BLK(NULL),
+};
+
 FIXTURE_SETUP(sweep)
 {
 	struct stage *stage = &self->stage;
@@ -620,7 +641,12 @@ FIXTURE_SETUP(sweep)
 	stage->c.fd = -1;
 	stage->asid = variant->asid;
 	stage->compat = variant->compat;
-	r = vdpa_dev_get(&stage->dev, &variant->parent, &why);
+	stage->parent = variant->parent;
+	if (!stage->parent.mgmtdev)
+		stage->parent.mgmtdev = getenv("VDPA_PCI");
+	if (!stage->parent.mgmtdev)
+		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
+	r = vdpa_dev_get(&stage->dev, &stage->parent, &why);
 	if (!r && !stage->dev.created)
 		SKIP(return, "does not upset the device that -d names");
 	if (r)
@@ -676,6 +702,8 @@ TEST_F_TIMEOUT(sweep, parent, 1800)
 {
 	const struct fault_source *source = variant->parent.ops->faults;
 
+	if (!source)
+		SKIP(return, "fails for want of memory only");
 	if (source->arm && source->arm(source, 1))
 		SKIP(return, "no fault injection in this kernel, or not root");
 	if (source->arm)
