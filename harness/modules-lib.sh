@@ -63,7 +63,14 @@ build_mlx5()
 # folder's, not those of the work tree
 series_headers()
 {
-	git -C "$tree" diff --name-only base refs/vdpa-persist/made -- include | tr '\n' ' '
+	local header
+
+	git -C "$tree" diff --name-only base refs/vdpa-persist/made -- include |
+		while read -r header; do
+			echo "$header"
+			# They look for these beside themselves
+			sed -n "s,^#include \"\(.*\)\",${header%/*}/\1,p" "$tree/$header"
+		done | sort -u | tr '\n' ' '
 }
 
 # write_kbuild SOURCE DIRECTORY...
