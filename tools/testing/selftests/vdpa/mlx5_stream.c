@@ -561,15 +561,21 @@ static int stream_open(struct stream *s)
 	return r;
 }
 
-/* A stream on a device of its own. -ENOENT: there is none, @why says why */
-static int stream_get(struct stream **new, const char **why)
+/*
+ * A stream on a device of its own, whose firmware lets suspended queues go on, or
+ * not. -ENOENT: there is none, @why says why
+ */
+static int stream_get(struct stream **new, bool resumable, const char **why)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	r = vdpa_dev_get(&s->dev, &mlx5, why);
+	r = vdpa_load_parent(&mlx5, why);
+	if (!r && resumable)
+		r = mlx5_mock_set_firmware("freeze_to_rdy", 1);
+	r = r ?: vdpa_dev_get(&s->dev, &mlx5, why);
 	if (!r) {
 		*why = s->why;
 		s->pins = pins_in_system();
@@ -585,10 +591,10 @@ static int stream_get(struct stream **new, const char **why)
 	return r;
 }
 
-static void set_up(struct __test_metadata *_metadata, struct stream **new)
+static void set_up(struct __test_metadata *_metadata, struct stream **new, bool resumable)
 {
-	const char *why;
-	int r = stream_get(new, &why);
+	const char *why = "";
+	int r = stream_get(new, resumable, &why);
 
 	if (r == -ENOENT || r == -ENODEV)
 		SKIP(return, "%s", why);
@@ -597,7 +603,7 @@ static void set_up(struct __test_metadata *_metadata, struct stream **new)
 	}
 }
 
-static void tear_down(struct __test_metadata *_metadata, struct stream *s)
+static void tear_down(struct __test_metadata *_metadata, struct stream *s, bool resumable)
 {
 	mlx5_mock_disarm();
 	stream_close(s);
@@ -607,6 +613,8 @@ static void tear_down(struct __test_metadata *_metadata, struct stream *s)
 	}
 	EXPECT_EQ(s->pins, pins_in_system());
 	free(s);
+	if (resumable)
+		EXPECT_EQ(0, mlx5_mock_set_firmware("freeze_to_rdy", 0));
 }
 
 FIXTURE(stream)
@@ -616,12 +624,28 @@ FIXTURE(stream)
 
 FIXTURE_SETUP(stream)
 {
-	set_up(_metadata, &self->s);
+	set_up(_metadata, &self->s, false);
 }
 
 FIXTURE_TEARDOWN(stream)
 {
-	tear_down(_metadata, self->s);
+	tear_down(_metadata, self->s, false);
+}
+
+/* On firmware that lets suspended queues go on */
+FIXTURE(resumable)
+{
+	struct stream *s;
+};
+
+FIXTURE_SETUP(resumable)
+{
+	set_up(_metadata, &self->s, true);
+}
+
+FIXTURE_TEARDOWN(resumable)
+{
+	tear_down(_metadata, self->s, true);
 }
 
 /* All of these return 0 or an error, and @why says more */
@@ -659,6 +683,53 @@ TEST_F_TIMEOUT(stream, goes_on_over_changes_of_the_map, TIMEOUT)
 		OK(s, burst(s, i % NUM + 1));
 		OK(s, i % 2 ? unplug(s) : plug(s));
 		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+TEST_F_TIMEOUT(resumable, goes_on_over_changes_of_the_map, TIMEOUT)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < 5 * ROUNDS; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+TEST_F_TIMEOUT(resumable, keeps_the_place_of_a_pair_over_a_change_of_the_map, TIMEOUT)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, set_pairs(s, 1));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, roundtrip(s));
+		OK(s, set_pairs(s, PAIRS));
+		OK(s, roundtrip(s));
+	}
+}
+
+TEST_F_TIMEOUT(resumable, goes_on_after_a_suspend_with_another_map, TIMEOUT)
+{
+	struct stream *s = self->s;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		OK(s, burst(s, i % NUM + 1));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, suspend(s));
+		OK(s, i % 2 ? plug(s) : unplug(s));
+		OK(s, stopped(s));
+		OK(s, check_bases(s));
+		OK(s, restart(s));
+		OK(s, drain(s));
+		OK(s, i % 2 ? unplug(s) : plug(s));
 	}
 	OK(s, roundtrip(s));
 }
@@ -870,6 +941,7 @@ FIXTURE_VARIANT(faults)
 	int (*after)(struct stream *s);
 	bool silent;	/* it does not say that it failed, the device does later */
 	bool any;	/* any command of it may cost the device */
+	bool resumable;		/* firmware lets suspended queues go on */
 	unsigned int more;	/* commands that fail in a row, after the n-th */
 	unsigned int step;	/* of n, if not 1; no divisor of the commands of a queue */
 };
@@ -941,6 +1013,23 @@ FIXTURE_VARIANT_ADD(faults, unplug)
 	.step = 7,
 };
 
+FIXTURE_VARIANT_ADD(faults, resumable_plug)
+{
+	.before = be_unplugged, .run = plug, .after = nothing, .resumable = true,
+};
+
+FIXTURE_VARIANT_ADD(faults, resumable_unplug)
+{
+	.before = be_plugged, .run = unplug, .after = nothing, .silent = true,
+	.resumable = true,
+};
+
+FIXTURE_VARIANT_ADD(faults, resumable_plug_thrice)
+{
+	.before = be_unplugged, .run = plug, .after = nothing, .any = true, .more = 2,
+	.resumable = true,
+};
+
 FIXTURE_VARIANT_ADD(faults, suspend)
 {
 	.before = nothing, .run = suspend_for_good, .after = restart,
@@ -984,12 +1073,12 @@ FIXTURE_VARIANT_ADD(faults, close_thrice)
 
 FIXTURE_SETUP(faults)
 {
-	set_up(_metadata, &self->s);
+	set_up(_metadata, &self->s, variant->resumable);
 }
 
 FIXTURE_TEARDOWN(faults)
 {
-	tear_down(_metadata, self->s);
+	tear_down(_metadata, self->s, variant->resumable);
 }
 
 /* The device is lost: nothing else is, and the next one works */

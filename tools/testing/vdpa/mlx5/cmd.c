@@ -297,12 +297,25 @@ void fw_free_all(struct mock *m)
 
 /* Commands */
 
+/*
+ * A command begins when the driver issues it, knowing what it has waited for, and
+ * ends so much later. What is in flight together takes its time together.
+ */
+static void fw_pass_time(struct mock *m)
+{
+	const struct fw_clock *begin = m->issued ?: &m->now;
+
+	m->now.us = max(m->now.us, begin->us + m->latency_us);
+	m->now.chain = max(m->now.chain, begin->chain + 1);
+}
+
 /* Every command passes here: it is counted, delayed, or chosen to fail */
 u8 fw_begin(struct mock *m, u16 opcode)
 {
 	lockdep_assert_held(&m->lock);
 
 	mem_check_stuck(m);
+	fw_pass_time(m);
 	m->inject = false;
 	m->total++;
 	if (opcode < FW_OPCODES)

@@ -6,6 +6,7 @@
  */
 #include <linux/auxiliary_bus.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
@@ -24,6 +25,7 @@
 #define MOCK_DOORBELL	PAGE_SIZE
 #define MOCK_EQN	5
 #define MOCK_UAR	7
+#define MOCK_LATENCY_US	100
 #define MOCK_MTU	(1500 + ETH_HLEN + VLAN_HLEN + ETH_FCS_LEN)
 
 static bool umem_uid_0 = true;
@@ -44,13 +46,14 @@ MODULE_PARM_DESC(max_vqs, "Data virtqueues of the device");
 
 /* Commands */
 
-int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
-		  int out_size)
+/* @issued: when, if the driver does not wait for it */
+static int mock_exec(struct mock *m, void *in, int in_size, void *out, int out_size,
+		     const struct fw_clock *issued)
 {
-	struct mock *m = to_mock(dev);
 	u8 status = MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 
 	mutex_lock(&m->lock);
+	m->issued = issued;
 	memset(out, 0, out_size);
 	if (in_size >= MLX5_ST_SZ_BYTES(alloc_pd_in) &&
 	    out_size >= MLX5_ST_SZ_BYTES(alloc_pd_out))
@@ -59,19 +62,28 @@ int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
 		fw_violation(m, "command of %d bytes with %d for the answer",
 			     in_size, out_size);
 	MLX5_SET(alloc_pd_out, out, status, status);
+	m->issued = NULL;
 	mutex_unlock(&m->lock);
 
 	return fw_errno(status);
 }
+
+int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
+		  int out_size)
+{
+	return mock_exec(to_mock(dev), in, in_size, out, out_size, NULL);
+}
 EXPORT_SYMBOL(mlx5_cmd_exec);
 
 /*
- * Commands that the driver does not wait for: carried out one after another, by
- * the workqueue. The callback must not sleep.
+ * Commands that the driver does not wait for. The workqueue is late, so that what
+ * is issued together is in flight together, and carries them out in the wrong order.
+ * The callback must not sleep.
  */
 
 struct mock_async {
-	struct work_struct work;
+	struct list_head list;
+	struct fw_clock issued;
 	struct mlx5_async_work *context;
 	mlx5_async_cbk_t callback;
 	void *out;
@@ -82,20 +94,37 @@ struct mock_async {
 
 /* In flight; the next one is told to try again */
 #define MOCK_ASYNC_MAX	8
+#define MOCK_ASYNC_US	500
 
-static void mock_async_work(struct work_struct *work)
+static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 {
-	struct mock_async *a = container_of(work, struct mock_async, work);
-	struct mock *m = to_mock(a->context->ctx->dev);
 	unsigned long flags;
-	int r;
 
-	r = mlx5_cmd_exec(&m->mdev, a->in, a->inlen, a->out, a->outlen);
-	atomic_dec(&m->async);
+	spin_lock(&m->async_lock);
+	m->nasync--;
+	spin_unlock(&m->async_lock);
 	local_irq_save(flags);
 	a->callback(r ? -EREMOTEIO : 0, a->context);
 	local_irq_restore(flags);
 	kvfree(a);
+}
+
+static void mock_async_work(struct work_struct *work)
+{
+	struct mock *m = container_of(work, struct mock, async_work);
+	struct mock_async *a, *next;
+	LIST_HEAD(list);
+	int r;
+
+	usleep_range(MOCK_ASYNC_US, 2 * MOCK_ASYNC_US);
+	spin_lock(&m->async_lock);
+	list_splice_init(&m->async, &list);
+	spin_unlock(&m->async_lock);
+
+	list_for_each_entry_safe(a, next, &list, list) {
+		r = mock_exec(m, a->in, a->inlen, a->out, a->outlen, &a->issued);
+		mock_async_done(m, a, r);
+	}
 }
 
 void mlx5_cmd_init_async_ctx(struct mlx5_core_dev *dev, struct mlx5_async_ctx *ctx)
@@ -110,6 +139,22 @@ void mlx5_cmd_cleanup_async_ctx(struct mlx5_async_ctx *ctx)
 }
 EXPORT_SYMBOL(mlx5_cmd_cleanup_async_ctx);
 
+/* Into the list, the last one first, unless it is full */
+static bool mock_async_add(struct mock *m, struct mock_async *a)
+{
+	bool added;
+
+	spin_lock(&m->async_lock);
+	added = m->nasync < MOCK_ASYNC_MAX;
+	if (added) {
+		m->nasync++;
+		list_add(&a->list, &m->async);
+	}
+	spin_unlock(&m->async_lock);
+
+	return added;
+}
+
 int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *out,
 		     int out_size, mlx5_async_cbk_t callback,
 		     struct mlx5_async_work *work)
@@ -117,15 +162,9 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 	struct mock *m = to_mock(ctx->dev);
 	struct mock_async *a;
 
-	if (atomic_inc_return(&m->async) > MOCK_ASYNC_MAX) {
-		atomic_dec(&m->async);
-		return -EBUSY;
-	}
 	a = kvmalloc(sizeof(*a) + in_size, GFP_KERNEL);
-	if (!a) {
-		atomic_dec(&m->async);
+	if (!a)
 		return -ENOMEM;
-	}
 	memcpy(a->in, in, in_size);
 	a->inlen = in_size;
 	a->out = out;
@@ -133,8 +172,14 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 	a->callback = callback;
 	a->context = work;
 	work->ctx = ctx;
-	INIT_WORK(&a->work, mock_async_work);
-	queue_work(m->wq, &a->work);
+	mutex_lock(&m->lock);
+	a->issued = m->now;
+	mutex_unlock(&m->lock);
+	if (!mock_async_add(m, a)) {
+		kvfree(a);
+		return -EBUSY;
+	}
+	queue_work(m->wq, &m->async_work);
 
 	return 0;
 }
@@ -824,6 +869,9 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_file("queues", 0444, d, m, &mock_queues_fops);
 	debugfs_create_file("violation", 0444, d, m, &mock_violation_fops);
 	debugfs_create_u64("total", 0444, d, &m->total);
+	debugfs_create_u64("chain", 0444, d, &m->now.chain);
+	debugfs_create_u64("time_us", 0444, d, &m->now.us);
+	debugfs_create_u32("latency_us", 0644, d, &m->latency_us);
 	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
 	debugfs_create_u64("lints", 0644, d, &m->lints);
 	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);
@@ -919,10 +967,14 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	m->check_pins = true;
 	m->link = true;
 	m->mtu = MOCK_MTU;
+	m->latency_us = MOCK_LATENCY_US;
 	eth_random_addr(m->default_mac);
 	mutex_init(&m->lock);
 	init_waitqueue_head(&m->wait);
 	INIT_LIST_HEAD(&m->buffers);
+	INIT_LIST_HEAD(&m->async);
+	spin_lock_init(&m->async_lock);
+	INIT_WORK(&m->async_work, mock_async_work);
 	ATOMIC_INIT_NOTIFIER_HEAD(&m->events);
 	for (i = 0; i < FW_KINDS; i++)
 		xa_init_flags(&m->obj[i], XA_FLAGS_ALLOC1);

@@ -186,6 +186,12 @@ struct fw_obj {
 
 #define FW_OPCODES 0x1000
 
+/* How late it is: in commands one after the other, and as long as they take */
+struct fw_clock {
+	u64 chain;
+	u64 us;
+};
+
 struct mock {
 	struct mlx5_core_dev mdev;
 	struct mlx5_adev madev;
@@ -198,7 +204,10 @@ struct mock {
 	struct dentry *debugfs;
 	struct task_struct *thread;
 	struct workqueue_struct *wq;	/* commands that nobody waits for */
-	atomic_t async;		/* how many of them there are */
+	struct work_struct async_work;
+	spinlock_t async_lock;	/* the next two */
+	unsigned int nasync;	/* how many of them there are ... */
+	struct list_head async;	/* ... and those that were not begun */
 	struct wait_queue_head wait;
 	u32 ready;		/* a virtqueue can be, since the lock was held */
 
@@ -226,6 +235,9 @@ struct mock {
 
 	u32 commands[FW_OPCODES];
 	u64 total;
+	struct fw_clock now;
+	const struct fw_clock *issued;	/* the command is not one that is waited for */
+	u32 latency_us;		/* of each command, by this clock */
 	bool check_pins;
 	u64 violations;
 	u64 lints;		/* of these */
