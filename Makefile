@@ -4,11 +4,11 @@
 BASE ?= linux-6.1.y
 FLAVOUR ?= fast
 STARTED := $(shell date +%s)
-export BASE BASE_TREE ACCEL INSTALL STARTED N SEED
+export BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
 
 # What a command needs comes before it, and each step uses all processors by itself
 .NOTPARALLEL:
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results qemu migrate clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -16,6 +16,7 @@ help:
 	@echo 'make selftests  the selftests (T=vduse: one program; TEST=name: one test; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
+	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'
@@ -52,6 +53,9 @@ selftests: need-tree-kernel-vm-selftests kernel
 mutation: need-tree-kernel-vm-selftests-profile tree
 	@harness/kernel.sh mutation
 	@harness/mutation.sh
+
+fuzz: need-tree-kernel-vm-selftests-fuzz tree
+	@harness/fuzz.sh
 
 matrix: need-tree-kernel-vm-selftests kernel
 	@harness/matrix.sh

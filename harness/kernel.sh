@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# kernel.sh [fast|debug|mutation]: build the kernel of the tree, and the modules that the
+# kernel.sh [fast|debug|mutation|fuzz]: build the kernel of the tree, and the modules that the
 # series can touch once more from the sources of the base.
 
 . "$(dirname "$0")/modules-lib.sh"
@@ -9,8 +9,10 @@ lock_build
 flavour=${1:-fast}
 obj=$(obj_dir "$flavour")
 mods=$build/mods/$flavour
-fragments=() checkers=()
-for fragment in guest vdpa "$flavour"; do
+fragments=() flags=()
+names=(guest vdpa "$flavour")
+[ "$flavour" != fuzz ] || names=(guest vdpa debug fuzz)
+for fragment in "${names[@]}"; do
 	fragments+=("$top/harness/config/$fragment.config")
 done
 # What is different for this base
@@ -49,13 +51,25 @@ fi
 
 # The checkers themselves are not checked: that would take half of the time of a run
 for checker in lockdep kmemleak debugobjects; do
-	checkers+=("KASAN_SANITIZE_$checker.o=n" "UBSAN_SANITIZE_$checker.o=n")
+	flags+=("KASAN_SANITIZE_$checker.o=n" "UBSAN_SANITIZE_$checker.o=n")
 done
+# Of what the fuzzer drives, its coverage: objects by their names, which nothing
+# else in this configuration has
+if [ "$flavour" = fuzz ]; then
+	for covered in $(list "$top/harness/config/fuzz.objects"); do
+		flags+=("KCOV_INSTRUMENT_$(basename "$covered" .c).o=y")
+	done
+fi
 
 step "building the $flavour kernel (the first time takes minutes)"
-logged "build-$flavour" kmake "${checkers[@]}" bzImage modules
+logged "build-$flavour" kmake "${flags[@]}" bzImage modules
 rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
+
+if [ "$flavour" = fuzz ]; then
+	step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"
+	exit
+fi
 
 if has_model; then
 	step "building mlx5_vdpa and the model of its firmware"

@@ -143,8 +143,8 @@ obj_dir()
 {
 	case $1 in
 	fast) echo "$build/obj" ;;
-	debug | mutation) echo "$build/obj-$1" ;;
-	*) die "no such flavour: $1 (fast, debug or mutation)" ;;
+	debug | mutation | fuzz) echo "$build/obj-$1" ;;
+	*) die "no such flavour: $1 (fast, debug, mutation or fuzz)" ;;
 	esac
 }
 

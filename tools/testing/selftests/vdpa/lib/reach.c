@@ -335,6 +335,14 @@ static int check_at(struct reach *r, uint64_t iova, unsigned int len)
 	return check_read(r, iova, len) ?: check_write(r, iova, len);
 }
 
+const char *reach_probe(struct reach *r, uint64_t iova, unsigned int len)
+{
+	r->why[0] = '\0';
+	check_at(r, iova, len);
+
+	return r->why;
+}
+
 /* Around a border: a byte on either side, and over it */
 static int check_border(struct reach *r, uint64_t iova)
 {

@@ -50,5 +50,7 @@ int reach_unmap(struct reach *r, uint64_t iova, uint64_t size);
 
 /* Does the device agree? "" or what it does that it should not */
 const char *reach_check(struct reach *r);
+/* ... or at one place only, when the client has started its device, up to 64 bytes */
+const char *reach_probe(struct reach *r, uint64_t iova, unsigned int len);
 
 #endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef FUZZ_FUZZ_H
+#define FUZZ_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One sequence of operations on a device that nobody has open; aborts if it is wrong */
+void fuzz_one(const uint8_t *data, size_t size);
+/* The device: FUZZ_PARENT in the environment is "set_map" or "dma_map" */
+void fuzz_init(void);
+unsigned long fuzz_sequences(void);
+unsigned long fuzz_operations(void);
+
+/* Of an input: what comes before the first operation, and each operation */
+#define FUZZ_HEAD	2
+#define FUZZ_OP		4
+#define FUZZ_MAX_OPS	32
+
+/* The edges that the kernel has taken for this thread, if it tells */
+void cover_init(void);
+void cover_take(void);
+void cover_write(const char *path);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For clang's libFuzzer. What it needs of the environment:
+ *
+ * FUZZ_LAST   the resource file of an ivshmem device, to which each input is copied
+ *             before it runs: the host has it if the kernel dies
+ * FUZZ_COVER  where to list, at the end, the places in the kernel that were reached
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "util.h"
+
+#define LAST_SIZE	4096
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
+
+static uint8_t *last;
+static uint64_t began;
+
+static void at_end(void)
+{
+	unsigned long ms = now_ms() - began;
+
+	printf("fuzz: %lu sequences, %lu operations, %lu operations a second\n",
+	       fuzz_sequences(), fuzz_operations(),
+	       fuzz_operations() * 1000 / (ms ?: 1));
+	if (getenv("FUZZ_COVER"))
+		cover_write(getenv("FUZZ_COVER"));
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *path = getenv("FUZZ_LAST");
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		last = mmap(NULL, LAST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (path && (!last || last == MAP_FAILED)) {
+		perror(path);
+		exit(1);
+	}
+	fuzz_init();
+	cover_init();
+	began = now_ms();
+	atexit(at_end);
+
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint32_t length = size;
+
+	if (last && size <= LAST_SIZE - sizeof(length)) {
+		memcpy(last, &length, sizeof(length));
+		memcpy(last + sizeof(length), data, size);
+	}
+	fuzz_one(data, size);
+
+	return 0;
+}
+
+/* Repeat, drop or move a whole operation: bytes in between would shift the others */
+static size_t mutate_ops(uint8_t *data, size_t n, size_t max, unsigned int seed)
+{
+	uint8_t *op = data + FUZZ_HEAD, tmp[FUZZ_OP];
+	size_t a = seed % n, b = seed / 256 % n;
+
+	switch (seed >> 16 & 3) {
+	case 0:
+		memmove(op + a * FUZZ_OP, op + (a + 1) * FUZZ_OP, (n - a - 1) * FUZZ_OP);
+		return n - 1;
+	case 1:
+		memcpy(tmp, op + a * FUZZ_OP, FUZZ_OP);
+		memcpy(op + a * FUZZ_OP, op + b * FUZZ_OP, FUZZ_OP);
+		memcpy(op + b * FUZZ_OP, tmp, FUZZ_OP);
+		return n;
+	default:
+		if (n == max)
+			return n;
+		memcpy(tmp, op + b * FUZZ_OP, FUZZ_OP);
+		memmove(op + (a + 1) * FUZZ_OP, op + a * FUZZ_OP, (n - a) * FUZZ_OP);
+		memcpy(op + a * FUZZ_OP, tmp, FUZZ_OP);
+		return n + 1;
+	}
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed)
+{
+	size_t n = size > FUZZ_HEAD ? (size - FUZZ_HEAD) / FUZZ_OP : 0;
+
+	if (n && seed >> 24 & 1)
+		return FUZZ_HEAD + FUZZ_OP *
+		       mutate_ops(data, n, (max - FUZZ_HEAD) / FUZZ_OP, seed);
+
+	return LLVMFuzzerMutate(data, size, max);
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "memory.h"
+#include "reach.h"
+#include "util.h"
+
+#define PAGE		4096UL
+#define BLOCK_PAGES	64
+
+static struct reach *block;
+static uint64_t block_pfn[BLOCK_PAGES];
+static uint8_t block_order[WINDOW_BLOCK];	/* which of them are in the window */
+static uint8_t *window, *alias;
+static unsigned int alias_page[2];
+static uint64_t ring, ring_end;
+static int file = -1, pagemap = -1;
+
+/* Of the pages behind those of the block */
+static int prot[WINDOW_PAGES];
+static unsigned int file_pages = WINDOW_FILE;
+static bool changed;
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void must_map(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+	if (mmap(at, size, protection, flags | MAP_FIXED, fd, offset) == MAP_FAILED)
+		die("mmap");
+}
+
+static uint64_t read_pfn(uint64_t addr)
+{
+	uint64_t entry = 0;
+
+	if (pread(pagemap, &entry, sizeof(entry), addr / PAGE * sizeof(entry)) != sizeof(entry))
+		return 0;
+
+	return entry & (BIT_ULL(55) - 1);
+}
+
+long memory_block_page(uint64_t pfn)
+{
+	long i;
+
+	for (i = 0; i < BLOCK_PAGES; i++)
+		if (block_pfn[i] == pfn)
+			return i;
+
+	return -1;
+}
+
+static long window_page(uint64_t addr)
+{
+	uint64_t page = (addr - (uintptr_t)window) / PAGE;
+
+	return page < WINDOW_PAGES ? (long)page : -1;
+}
+
+static long alias_index(uint64_t addr)
+{
+	uint64_t page = (addr - (uintptr_t)alias) / PAGE;
+
+	return page < ALIAS_PAGES ? (long)page : -1;
+}
+
+static bool can_pin(uint64_t addr, bool write)
+{
+	long page = window_page(addr);
+
+	if (page < 0)
+		return alias_index(addr) >= 0 || (addr >= ring && addr < ring_end);
+	if (page >= WINDOW_BLOCK + WINDOW_PRIVATE &&
+	    page - WINDOW_BLOCK - WINDOW_PRIVATE >= file_pages)
+		return false;
+
+	return write ? prot[page] & PROT_WRITE : prot[page] & PROT_READ;
+}
+
+static uint64_t pfn(uint64_t addr)
+{
+	long page = window_page(addr), i = alias_index(addr);
+
+	if (i >= 0)
+		return block_pfn[alias_page[i % 2]];
+
+	return page >= 0 && page < WINDOW_BLOCK ? block_pfn[block_order[page]] : read_pfn(addr);
+}
+
+struct model_memory memory = { .can_pin = can_pin, .pfn = pfn };
+
+uint64_t memory_addr(unsigned int page)
+{
+	if (page < WINDOW_PAGES)
+		return (uintptr_t)window + page * PAGE;
+
+	return page == WINDOW_PAGES ? (uintptr_t)alias : -PAGE;
+}
+
+/* Changes */
+
+static void map_private(unsigned int page)
+{
+	must_map(window + page * PAGE, PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	prot[page] = PROT_READ | PROT_WRITE;
+}
+
+static void map_file(unsigned int page)
+{
+	must_map(window + page * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file,
+		 (page - WINDOW_BLOCK - WINDOW_PRIVATE) * PAGE);
+	prot[page] = PROT_READ | PROT_WRITE;
+}
+
+static void map_again(unsigned int page)
+{
+	if (page < WINDOW_BLOCK + WINDOW_PRIVATE)
+		map_private(page);
+	else
+		map_file(page);
+}
+
+static void truncate_file(unsigned int pages)
+{
+	if (ftruncate(file, pages * PAGE))
+		die("ftruncate");
+	file_pages = pages;
+}
+
+static void protect(unsigned int page, int protection)
+{
+	/* Where something was unmapped there is nothing to protect */
+	if (!mprotect(window + page * PAGE, PAGE, protection))
+		prot[page] = protection;
+}
+
+static void fork_and_exit(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+		die("fork");
+}
+
+const char *memory_change(uint8_t what, uint8_t which)
+{
+	unsigned int page = WINDOW_BLOCK + which % (WINDOW_PRIVATE + WINDOW_FILE);
+
+	changed = true;
+	switch (what % 8) {
+	case 0:
+		munmap(window + page * PAGE, PAGE);
+		prot[page] = PROT_NONE;
+		return "munmap";
+	case 1:
+		map_again(page);
+		return "mmap";
+	case 2:
+		madvise(window + page * PAGE, PAGE, MADV_DONTNEED);
+		return "MADV_DONTNEED";
+	case 3:
+		protect(page, PROT_NONE);
+		return "mprotect none";
+	case 4:
+		protect(page, PROT_READ);
+		return "mprotect read";
+	case 5:
+		protect(page, PROT_READ | PROT_WRITE);
+		return "mprotect write";
+	case 6:
+		truncate_file(which % (WINDOW_FILE + 1));
+		return "truncate";
+	default:
+		fork_and_exit();
+		return "fork";
+	}
+}
+
+void memory_restore(void)
+{
+	unsigned int page;
+
+	if (!changed)
+		return;
+	truncate_file(WINDOW_FILE);
+	for (page = WINDOW_BLOCK; page < WINDOW_PAGES; page++)
+		map_again(page);
+	changed = false;
+}
+
+/* Set up */
+
+/* A page that is not right behind @before, with @length - 1 others behind it */
+static long find_run(const bool used[], uint64_t before, unsigned int length)
+{
+	unsigned int n;
+	long first, page;
+
+	for (first = 0; first < BLOCK_PAGES; first++) {
+		if (block_pfn[first] == before + 1)
+			continue;
+		for (page = first, n = 0; page >= 0 && !used[page] && n < length; n++)
+			page = memory_block_page(block_pfn[page] + 1);
+		if (n == length)
+			return first;
+	}
+
+	return -1;
+}
+
+/* Four pages that follow each other, two that don't, and two that do */
+static bool choose_pages(void)
+{
+	static const unsigned int runs[] = { 4, 1, 1, 2 };
+	bool used[BLOCK_PAGES] = {};
+	unsigned int run, i, n = 0;
+	uint64_t before = 0;
+	long page;
+
+	for (run = 0; run < 4; run++) {
+		page = find_run(used, before, runs[run]);
+		if (page < 0)
+			return false;
+		for (i = 0; i < runs[run]; i++) {
+			before = block_pfn[page];
+			used[page] = true;
+			block_order[n++] = page;
+			page = memory_block_page(before + 1);
+		}
+	}
+	/* Of the four, two that don't follow each other, whichever is first */
+	alias_page[0] = block_order[1];
+	alias_page[1] = block_order[3];
+
+	return true;
+}
+
+static void map_block(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < WINDOW_BLOCK; i++) {
+		must_map(window + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_POPULATE, block->fd, block_order[i] * PAGE);
+		prot[i] = PROT_READ | PROT_WRITE;
+	}
+	for (i = 0; i < ALIAS_PAGES; i++)
+		must_map(alias + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_POPULATE, block->fd, alias_page[i % 2] * PAGE);
+	/* Children have no use for it, and it takes time to copy */
+	madvise(alias, ALIAS_PAGES * PAGE, MADV_DONTFORK);
+}
+
+static void *reserve(size_t pages)
+{
+	/* With nothing before and behind it */
+	uint8_t *at = mmap(NULL, (pages + 16) * PAGE, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		die("mmap");
+
+	return at + 8 * PAGE;
+}
+
+static uint64_t zero_pfn(void)
+{
+	volatile uint8_t *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t found;
+
+	if (page == MAP_FAILED)
+		die("mmap");
+	(void)*page;
+	found = read_pfn((uintptr_t)page);
+	munmap((void *)page, PAGE);
+
+	return found;
+}
+
+bool memory_take_block(struct reach *r)
+{
+	unsigned int i;
+
+	if (pagemap < 0)
+		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	/* Pages are known by where they are: have them stay there */
+	write_file("/proc/sys/vm/compact_unevictable_allowed", "0");
+	if (pagemap < 0 || mlock(r->mem, r->size))
+		die("pagemap, mlock");
+	for (i = 0; i < BLOCK_PAGES; i++)
+		block_pfn[i] = read_pfn((uintptr_t)r->mem + i * PAGE);
+	block = r;
+
+	return choose_pages();
+}
+
+void memory_init(void *ring_page, uint64_t ring_size)
+{
+	ring = (uintptr_t)ring_page;
+	ring_end = ring + ring_size;
+	file = memfd_create("fuzz", MFD_CLOEXEC);
+	if (file < 0)
+		die("memfd");
+	memory.zero_pfn = zero_pfn();
+
+	window = reserve(WINDOW_PAGES);
+	alias = reserve(ALIAS_PAGES);
+	map_block();
+	changed = true;
+	memory_restore();
+}

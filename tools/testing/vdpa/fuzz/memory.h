@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The client's memory, which can change while it is mapped */
+#ifndef FUZZ_MEMORY_H
+#define FUZZ_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model.h"
+
+struct reach;
+
+/*
+ * The window: pages of the block of lib/reach.h, some of which follow each other
+ * in memory, then private memory, then a file that can be truncated, and nothing.
+ */
+#define WINDOW_BLOCK	8
+#define WINDOW_PRIVATE	4
+#define WINDOW_FILE	2
+#define WINDOW_PAGES	(WINDOW_BLOCK + WINDOW_PRIVATE + WINDOW_FILE)
+/* Two pages of the block over and over, more often than a table once held */
+#define ALIAS_PAGES	2100
+
+extern struct model_memory memory;
+
+/* Have the window on this block, and not if the pages of it don't fit */
+bool memory_take_block(struct reach *r);
+void memory_init(void *ring_page, uint64_t ring_size);
+/* As it was */
+void memory_restore(void);
+/* An address in the window, or of the alias after it, or none of the client's */
+uint64_t memory_addr(unsigned int page);
+/* Do something to it; returns what */
+const char *memory_change(uint8_t what, uint8_t which);
+/* Of which page of the block is this the physical one? -1: none */
+long memory_block_page(uint64_t pfn);
+
+#endif
