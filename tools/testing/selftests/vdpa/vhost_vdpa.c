@@ -769,12 +769,23 @@ FIXTURE_VARIANT_ADD(rings, dma_map_asid0)
 
 FIXTURE_VARIANT_ADD(rings, mlx5)
 {
-	.parent = MLX5_NET,
+	.parent = MLX5_NET_RINGS(false),
 };
 
 FIXTURE_VARIANT_ADD(rings, mlx5_asid0)
 {
-	.parent = MLX5_NET,
+	.parent = MLX5_NET_RINGS(false),
+	.asid = 1,
+};
+
+FIXTURE_VARIANT_ADD(rings, mlx5_resumable)
+{
+	.parent = MLX5_NET_RINGS(true),
+};
+
+FIXTURE_VARIANT_ADD(rings, mlx5_resumable_asid0)
+{
+	.parent = MLX5_NET_RINGS(true),
 	.asid = 1,
 };
 

@@ -698,6 +698,14 @@ static void fw_vq_set_addrs(struct fw_vq *vq, void *ctx)
 	vq->used_addr = MLX5_GET64(virtio_q, ctx, used_addr);
 }
 
+static bool fw_has(struct mock *m, bool desc_group)
+{
+	void *cap = m->vdpa_cap.cur;
+
+	return desc_group ? MLX5_GET(fw_virtio_emulation_cap, cap, desc_group_mkey_supported) :
+	       MLX5_GET(fw_virtio_emulation_cap, cap, freeze_to_rdy_supported);
+}
+
 static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 {
 	void *obj = MLX5_ADDR_OF(create_virtio_net_q_in, in, obj_context);
@@ -736,6 +744,10 @@ static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 			     vq->index);
 		status = MLX5_CMD_STAT_BAD_PARAM_ERR;
 	}
+	if (vq->desc_mkey && !fw_has(m, true)) {
+		fw_violation(m, "queue %u has a key for its rings, unknown here", vq->index);
+		status = MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
 	if (!status)
 		status = fw_vq_use_all(m, o, obj, ctx);
 
@@ -745,14 +757,6 @@ static u8 fw_create_vq(struct mock *m, void *in, void *out, u16 uid)
 		MLX5_SET(general_obj_out_cmd_hdr, out, obj_id, o->id);
 
 	return status;
-}
-
-static bool fw_has(struct mock *m, bool desc_group)
-{
-	void *cap = m->vdpa_cap.cur;
-
-	return desc_group ? MLX5_GET(fw_virtio_emulation_cap, cap, desc_group_mkey_supported) :
-	       MLX5_GET(fw_virtio_emulation_cap, cap, freeze_to_rdy_supported);
 }
 
 static bool fw_vq_may_become(struct mock *m, struct fw_vq *vq, u8 to)

@@ -50,6 +50,8 @@ struct vdpa_parent {
 	unsigned int entries;	/* ranges that an address space holds; 0: all */
 	uint16_t vq_pairs;	/* of a network device; 0: the parent's choice ... */
 	uint16_t mtu;		/* ... as is this */
+	bool desc_group;	/* firmware with a key for the rings alone ... */
+	bool resumable;		/* ... that can resume a virtqueue */
 	bool no_reset_map;	/* it lacks .reset_map and .compat_reset ... */
 	bool no_compat_reset;	/* ... or the latter */
 };
@@ -71,6 +73,10 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 #define MLX5_NET							\
 	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
 	  .nas = 2, .device_id = VIRTIO_ID_NET }
+#define MLX5_NET_RINGS(_resumable)					\
+	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
+	  .nas = 2, .device_id = VIRTIO_ID_NET, .desc_group = true,	\
+	  .resumable = (_resumable) }
 #define MLX5_NET_MQ(_pairs)						\
 	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
 	  .nas = 2, .device_id = VIRTIO_ID_NET, .vq_pairs = (_pairs) }

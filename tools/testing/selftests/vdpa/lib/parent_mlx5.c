@@ -9,6 +9,21 @@
 #include "parent.h"
 #include "util.h"
 
+static int mlx5_have_firmware(const char *file, bool val)
+{
+	return mlx5_mock_get(file) == val ? 0 : mlx5_mock_set_firmware(file, val);
+}
+
+/* Tests that need no key for the rings choose for themselves what else there is */
+static int mlx5_choose_firmware(const struct vdpa_parent *parent)
+{
+	if (!parent->desc_group && mlx5_mock_get("desc_group") <= 0)
+		return 0;
+
+	return mlx5_have_firmware("freeze_to_rdy", parent->resumable) ?:
+	       mlx5_have_firmware("desc_group", parent->desc_group);
+}
+
 static int mlx5_load(const struct vdpa_parent *parent, const char **why)
 {
 	static const char *const modules[] = {
@@ -22,6 +37,11 @@ static int mlx5_load(const struct vdpa_parent *parent, const char **why)
 	}
 	if (access(MLX5_MOCK, F_OK)) {
 		*why = "no PCI device for the mlx5 model (an ivshmem of QEMU), or no debugfs";
+		return -ENOENT;
+	}
+
+	if (mlx5_choose_firmware(parent)) {
+		*why = "cannot have the mlx5 model be another firmware: not root";
 		return -ENOENT;
 	}
 
