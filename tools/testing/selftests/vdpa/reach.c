@@ -16,7 +16,8 @@
 #include "lib/test.h"
 
 #define PAGE	4096UL
-#define BLOCK	(64 * PAGE)
+/* A prime number of pages: what is a power of two apart is another one */
+#define BLOCK	(67 * PAGE)
 #define GIB	BIT_ULL(30)
 #define IOVA	(4 * GIB)
 
