@@ -75,9 +75,32 @@ static uint64_t now_ns(void)
 
 static size_t rings_size(const struct bench *b)
 {
-	size_t size = (2 * b->pairs + 1) * sizeof(struct ring), page = getpagesize();
+	size_t size = getpagesize();
 
-	return (size + page - 1) / page * page;
+	while (size < (2 * b->pairs + 1) * sizeof(struct ring))
+		size *= 2;
+
+	return size;
+}
+
+#define HUGE	(2UL << 20)
+
+/*
+ * Aligned in physical memory, if there are huge pages: the driver of the base may
+ * not be able to map it otherwise.
+ */
+static struct ring *rings_alloc(void)
+{
+	char *mem = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
+	madvise(mem, HUGE, MADV_HUGEPAGE);
+	memset(mem, 0, HUGE);
+
+	return (struct ring *)mem;
 }
 
 static int bench_map(struct bench *b)
@@ -268,10 +291,9 @@ static int bench_open(struct bench *b, const struct vdpa_dev *dev)
 		return -errno;
 	b->kick = eventfd(0, EFD_CLOEXEC);
 	if (b->pairs)
-		b->rings = mmap(NULL, rings_size(b), PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (b->kick < 0 || b->rings == MAP_FAILED)
-		return -errno;
+		b->rings = rings_alloc();
+	if (b->kick < 0 || (b->pairs && !b->rings))
+		return -ENOMEM;
 	r = client_open(&b->c, dev, 0);
 	if (!r)
 		r = client_ack(&b->c, b->c.features);
@@ -288,7 +310,7 @@ static void bench_close(struct bench *b)
 	client_close(&b->c);
 	close(b->kick);
 	if (b->rings)
-		munmap(b->rings, rings_size(b));
+		munmap(b->rings, HUGE);
 	munmap(b->mem, (b->regions + 1) * b->size);
 }
 
