@@ -897,6 +897,27 @@ TEST_F(running, restart_creates_what_depends_on_the_client)
 	EXPECT_IO();
 }
 
+/* By then its virtqueue is gone, and the next driver is not ready for it */
+TEST_F(running, late_interrupt_calls_nobody_before_the_start)
+{
+	unsigned int i;
+
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_want_calls(&self->c));
+	ASSERT_EQ(0, client_start(&self->c));
+	ASSERT_EQ(0, mlx5_mock_set("hold_irqs", 1));
+	EXPECT_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	for (i = 0; i < self->c.nvqs; i++)
+		ASSERT_EQ(0, client_set_call(&self->c, i));
+	ASSERT_EQ(0, mlx5_mock_set("hold_irqs", 0));
+	EXPECT_EQ(-ETIMEDOUT, client_wait_call(&self->c, 100));
+
+	ASSERT_EQ(0, client_start(&self->c));
+	EXPECT_IO();
+	EXPECT_EQ(0, client_wait_call(&self->c, IO_TIMEOUT_MS));
+}
+
 /* Each of the two ends up where the completions of its own size can be reported */
 TEST_F(running, queues_of_another_size_report_to_another_place)
 {

@@ -713,6 +713,14 @@ static int mock_link_set(void *data, u64 val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(mock_link_fops, mock_link_get, mock_link_set, "%llu\n");
 
+static int mock_hold_irqs_set(void *data, u64 val)
+{
+	vq_hold_irqs(data, val);
+
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(mock_hold_irqs_fops, NULL, mock_hold_irqs_set, "%llu\n");
+
 /* debugfs: numbers as files, and lists of "name number" */
 
 static int mock_objects_show(struct seq_file *s, void *unused)
@@ -893,6 +901,7 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u32("delay_us", 0644, d, &m->delay_us);
 	debugfs_create_u32("stuck", 0444, d, &m->nstuck);
 	debugfs_create_file_unsafe("link", 0644, d, m, &mock_link_fops);
+	debugfs_create_file_unsafe("hold_irqs", 0200, d, m, &mock_hold_irqs_fops);
 }
 
 /* The device */

@@ -230,6 +230,7 @@ struct mock {
 	u32 fail_opcode;
 	u32 fail_more;
 	u32 delay_us;
+	bool hold_irqs;
 	bool inject;		/* the command that is being executed */
 	u32 failed;		/* opcode of the last that was made to fail */
 
@@ -283,5 +284,6 @@ void *mem_dma(struct mock *m, u64 addr);
 /* vq.c */
 int vq_thread(void *data);
 void vq_cq_init(struct fw_obj *o);
+void vq_hold_irqs(struct mock *m, bool hold);
 
 #endif

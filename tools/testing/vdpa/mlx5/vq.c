@@ -368,15 +368,28 @@ void vq_cq_init(struct fw_obj *o)
 }
 
 /* Armed: the sequence number is that of the next event */
-static void cq_fire(struct fw_obj *o)
+static void cq_fire(struct mock *m, struct fw_obj *o)
 {
 	u32 arm = o->pas_gone ? 0 : be32_to_cpu(READ_ONCE(o->cq.db[1]));
 
-	if (!READ_ONCE(o->cq.mcq) || (arm >> 28 & 3) != (o->cq.events & 3) ||
+	if (m->hold_irqs || !READ_ONCE(o->cq.mcq) || (arm >> 28 & 3) != (o->cq.events & 3) ||
 	    (o->cq.pi & 0xffffff) == (arm & 0xffffff))
 		return;
 	o->cq.events++;
 	irq_work_queue(&o->cq.irq);
+}
+
+/* Those that were held back come at once */
+void vq_hold_irqs(struct mock *m, bool hold)
+{
+	struct fw_obj *o;
+	unsigned long id;
+
+	mutex_lock(&m->lock);
+	m->hold_irqs = hold;
+	xa_for_each(&m->obj[FW_CQ], id, o)
+		cq_fire(m, o);
+	mutex_unlock(&m->lock);
 }
 
 static bool vq_poll(struct mock *m, u8 *frame)
@@ -409,7 +422,7 @@ static bool vq_poll(struct mock *m, u8 *frame)
 			vq_fetch(m, &o->vq);
 	}
 	xa_for_each(&m->obj[FW_CQ], id, o)
-		cq_fire(o);
+		cq_fire(m, o);
 	mem_check_stuck(m);
 	WRITE_ONCE(m->ready, ready);
 	mutex_unlock(&m->lock);

@@ -176,5 +176,6 @@ void faults_stop(void)
 	mlx5_mock_disarm();
 	mlx5_mock_set("check_pins", 0);
 	mlx5_mock_set("delay_us", 0);
+	mlx5_mock_set("hold_irqs", 0);
 	mlx5_mock_set("link", 1);
 }
