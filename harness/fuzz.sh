@@ -4,7 +4,7 @@
 # parent is told of mappings, and say what of the kernel was reached.
 #
 # MINUTES   for both of them (10)
-# REPLAY    instead, run this file, one operation after the other, in the debug kernel
+# REPLAY    instead, run this file, one operation after the other, in the same kernel
 
 . "$(dirname "$0")/fuzz-lib.sh"
 lock_build
@@ -14,12 +14,12 @@ found=$out/fuzz
 # Both, as an input does not say for which it was found
 if [ "${REPLAY:-}" ]; then
 	file=$(realpath "$REPLAY")
-	"$top/harness/kernel.sh" debug
+	"$top/harness/kernel.sh" fuzz
 	build_fuzz replay
 	code=0
 	for parent in "${parents[@]}"; do
 		step "replaying $REPLAY with .$parent"
-		TRACE=y replay_inputs "--flavour debug" "$parent" "$file" || code=$?
+		TRACE=y replay_inputs "--flavour fuzz" "$parent" "$file" || code=$?
 	done
 	exit $code
 fi

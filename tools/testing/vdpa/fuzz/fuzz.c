@@ -721,6 +721,9 @@ static void ask_device(void)
 		wrong("the device does not open");
 	close(fd);
 	model.groups = groups;
+	model.offered = F_BASIC | BIT_ULL(VHOST_BACKEND_F_SUSPEND) | F_PERSIST |
+			/* Rings have a group of their own */
+			(groups > 2 ? F_DESC_ASID : 0);
 }
 
 /* As client_open() does it, once for all files */

@@ -14,8 +14,6 @@
 #define PAGE_OF(_addr)	((_addr) & ~(PAGE - 1))
 #define OFFSET(_addr)	((_addr) & (PAGE - 1))
 
-#define OFFERED		(F_BASIC | F_PERSIST | BIT_ULL(VHOST_BACKEND_F_SUSPEND))
-
 /* Runs */
 
 static uint64_t run_last(const struct model_run *run)
@@ -345,9 +343,7 @@ int model_own(struct model *m)
 
 int model_ack(struct model *m, uint64_t features)
 {
-	uint64_t offered = OFFERED | (m->groups > 2 ? F_DESC_ASID : 0);
-
-	if (features & ~offered)
+	if (features & ~m->offered)
 		return -EOPNOTSUPP;
 	if (features & F_DESC_ASID && !(features & BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID)))
 		return -EINVAL;

@@ -50,12 +50,13 @@ struct model_memory {
 struct model {
 	const struct model_memory *memory;
 	bool set_map;		/* how the parent is told, rather than .dma_map */
-	unsigned int groups;	/* three: the rings of data have one of their own */
+	uint64_t offered;	/* backend features */
+	unsigned int groups;
 	uint64_t limit;		/* RLIMIT_MEMLOCK, in pages */
 
 	bool open;
 	bool owned;
-	uint64_t acked;		/* backend features */
+	uint64_t acked;		/* of what is offered */
 	uint8_t status;
 	bool in_batch;
 	uint32_t batch_asid;
