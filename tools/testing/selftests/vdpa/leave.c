@@ -493,6 +493,13 @@ TEST_F(leave, descriptor_group_is_one_that_is_there)
 	FAIL("bad_desc_group");
 	EXPECT_EQ(-EIO, client_desc_group(&self->c, 0));
 	stop_faults();
+
+	/* For a client that does not know of it */
+	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
+	FAIL("bad_desc_group");
+	EXPECT_EQ(-EIO, client_set_group_asid(&self->c, 0, 1));
+	stop_faults();
+	EXPECT_EQ(0, client_set_group_asid(&self->c, 0, 1));
 	EXPECT_LE(0, client_desc_group(&self->c, 0));
 }
 
