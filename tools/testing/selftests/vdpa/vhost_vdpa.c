@@ -906,7 +906,9 @@ TEST_F(rings, indirect_tables_are_not_with_them)
 	client_fill_frame(&self->c, p->out + hdr, CLIENT_BUF_SIZE - hdr);
 	client_post_buffer(&self->c, 0);
 	/* As client_post_frame() does it, but whole before it is seen */
-	*table = (struct vring_desc) { client_iova(&self->c, p->out), CLIENT_BUF_SIZE };
+	*table = (struct vring_desc) {
+		.addr = client_iova(&self->c, p->out), .len = CLIENT_BUF_SIZE,
+	};
 	desc->addr = client_iova(&self->c, table);
 	desc->len = sizeof(*table);
 	desc->flags = VRING_DESC_F_INDIRECT;
