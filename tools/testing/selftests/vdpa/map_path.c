@@ -883,18 +883,17 @@ TEST_F_TIMEOUT(map, others_get_the_cpu_meanwhile, 300)
 
 /*
  * Each pin counts for up to 1024 references to the page, of less than 2^31. It takes
- * a million of them to get there.
+ * a million of them to get there, which only the whole test does.
  */
 TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 900)
 {
-	const unsigned long size = 128 * MIB;
+	const unsigned long size = (vdpa_given.quick ? 8 : 128) * MIB;
+	const int times = vdpa_given.quick ? 2 : 40;
 	int fd, i, r;
 	char *mem;
 
 	if (!variant->parent.batch || variant->parent.ops != &sim_ops)
 		SKIP(return, "not for this parent: one is enough");
-	if (vdpa_given.quick)
-		SKIP(return, "takes a million pins: not with -q");
 	fd = memfd_create("map_path", MFD_CLOEXEC);
 	ASSERT_EQ(0, ftruncate(fd, PAGE));
 	mem = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
@@ -906,9 +905,9 @@ TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 900)
 			       MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0));
 
 	ASSERT_EQ(0, batch_begin());
-	for (i = 1, r = 0; i <= 40 && !r; i++)
+	for (i = 1, r = 0; i <= times && !r; i++)
 		r = map_at(i * IOVA, mem, size);
-	EXPECT_EQ(-ENOMEM, r);
+	EXPECT_EQ(vdpa_given.quick ? 0 : -ENOMEM, r);
 	ASSERT_EQ(0, unmap_at(0, 0));
 	ASSERT_EQ(0, batch_end());
 	EXPECT_PINS(0);

@@ -12,7 +12,8 @@
  * a virtio disk behind an IOMMU.
  *
  * It is not all: there are no disks of the simulator, no more than one pair of
- * virtqueues, and nobody removes a device that is open.
+ * virtqueues, and nobody removes a device that is open; and vp_vdpa, which only a
+ * hand starts, is not taken from its IOMMU domain.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -558,8 +559,10 @@ static unsigned int sweep(struct __test_metadata *_metadata, struct stage *s,
 	struct run run = { .part = part, .stage = s };
 	unsigned int nth, end = MAX_FAULTS, last = 0;
 
-	if (is_limit_of_iommu(s, part))
+	if (is_limit_of_iommu(s, part)) {
+		TH_LOG("%s: left out", part->name);
 		return 0;
+	}
 
 	while (last + 1 < end) {
 		nth = next_place(last, end);

@@ -16,6 +16,12 @@
 #include "dev.h"
 #include "util.h"
 
+/* The kernel's header, if it has them, must not have others than mainline */
+_Static_assert(VHOST_BACKEND_F_DESC_ASID == 7 && VHOST_BACKEND_F_IOTLB_PERSIST == 8,
+	       "backend features");
+_Static_assert(VHOST_VDPA_GET_VRING_DESC_GROUP ==
+	       _IOWR(0xaf, 0x7f, struct vhost_vring_state), "ioctl");
+
 /* Mappings */
 
 static int client_msg(struct vdpa_client *c, unsigned int asid, uint8_t type,
