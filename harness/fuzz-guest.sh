@@ -14,4 +14,4 @@ echo 1 >"$device/enable"
 export FUZZ_PARENT=$parent FUZZ_LAST=$device/resource2 FUZZ_COVER=/run/fuzz/cover
 cd /run/fuzz
 exec "$program" -max_total_time="$seconds" -max_len=130 -len_control=0 -timeout=120 \
-	-rss_limit_mb=0 -reload=0 -print_final_stats=1 -artifact_prefix=found/ corpus "$corpus"
+	-rss_limit_mb=0 -reload=0 -use_cmp=0 -report_slow_units=100000 -print_final_stats=1 -artifact_prefix=found/ corpus "$corpus"

@@ -40,6 +40,10 @@ keep()
 		# The kernel died, and libFuzzer with it
 		file=$1/found/kernel
 		length=$(od -A n -t u4 -N 4 "$1/last" | tr -d ' ')
+		[ "$length" != 0 ] || {
+			echo "there is no input: it ended before the first one"
+			return
+		}
 		tail -c +5 "$1/last" | head -c "$length" >"$file"
 	fi
 	cp "$file" "$found/$2-$(date +%Y%m%d-%H%M%S)"

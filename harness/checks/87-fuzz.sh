@@ -9,8 +9,10 @@
 
 [ "$(base_key fuzz)" = yes ] || exit 0
 build_fuzz replay
+# Of what the result depends on, besides what it does of each check
+contents=$(find "$fuzz" -type f | sort | xargs cat | sha256sum | cut -c1-16)
 for parent in "${parents[@]}"; do
 	once "fuzz: the corpus, on a parent with .$parent, in the debug kernel" \
-		replay_inputs "--flavour debug --timeout 900" "$parent" "$corpus"/*
+		replay_inputs "--flavour debug --timeout 900 --append fuzz=$contents" "$parent" "$corpus"/*
 done
 wait

@@ -153,7 +153,7 @@ static int write_as_stranger(const struct model_msg *msg)
 
 	if (!pid)
 		_exit(-write_msg(msg));
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+	if (pid < 0 || wait_for(pid, &status) || !WIFEXITED(status))
 		wrong("no child");
 
 	return -WEXITSTATUS(status);
@@ -754,6 +754,9 @@ void fuzz_init(void)
 	const char *name = getenv("FUZZ_PARENT"), *why;
 
 	loud = getenv("FUZZ_TRACE");
+	/* What was done last is what matters if it ends there */
+	if (loud)
+		setvbuf(stdout, NULL, _IOLBF, 0);
 	model.memory = &memory;
 	model.set_map = !name || !strcmp(name, "set_map");
 	if (vdpa_dev_get(&dev, &parents[!model.set_map], &why))

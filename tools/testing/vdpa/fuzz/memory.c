@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,13 +147,25 @@ static void protect(unsigned int page, int protection)
 		prot[page] = protection;
 }
 
+/* libFuzzer's timer interrupts system calls */
+int wait_for(pid_t pid, int *status)
+{
+	pid_t r;
+
+	do
+		r = waitpid(pid, status, 0);
+	while (r < 0 && errno == EINTR);
+
+	return r < 0 ? -errno : 0;
+}
+
 static void fork_and_exit(void)
 {
 	pid_t pid = fork();
 
 	if (!pid)
 		_exit(0);
-	if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+	if (pid < 0 || wait_for(pid, NULL))
 		die("fork");
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "model.h"
 
@@ -34,5 +35,8 @@ uint64_t memory_addr(unsigned int page);
 const char *memory_change(uint8_t what, uint8_t which);
 /* Of which page of the block is this the physical one? -1: none */
 long memory_block_page(uint64_t pfn);
+
+/* The end of a child: 0, or -errno */
+int wait_for(pid_t pid, int *status);
 
 #endif

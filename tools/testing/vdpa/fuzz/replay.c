@@ -17,6 +17,10 @@ static void replay(const char *path)
 	}
 	size = fread(data, 1, sizeof(data), file);
 	fclose(file);
+	if (size < FUZZ_HEAD) {
+		fprintf(stderr, "%s: not an input\n", path);
+		exit(1);
+	}
 	/* Should the kernel end here, the last line says where */
 	printf("# %s\n", path);
 	fflush(stdout);
