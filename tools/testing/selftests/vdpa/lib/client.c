@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -17,10 +18,10 @@
 #include "util.h"
 
 /* The kernel's header, if it has them, must not have others than mainline */
-_Static_assert(VHOST_BACKEND_F_DESC_ASID == 7 && VHOST_BACKEND_F_IOTLB_PERSIST == 8,
-	       "backend features");
-_Static_assert(VHOST_VDPA_GET_VRING_DESC_GROUP ==
-	       _IOWR(0xaf, 0x7f, struct vhost_vring_state), "ioctl");
+static_assert(VHOST_BACKEND_F_DESC_ASID == 7 && VHOST_BACKEND_F_IOTLB_PERSIST == 8,
+	      "backend features");
+static_assert(VHOST_VDPA_GET_VRING_DESC_GROUP ==
+	      _IOWR(0xaf, 0x7f, struct vhost_vring_state), "ioctl");
 
 /* Mappings */
 
