@@ -574,24 +574,14 @@ TEST_F(mlx5, regions_too_far_apart_are_refused)
 	EXPECT_IO();
 }
 
-#define HUGE	(2UL << 20)
-
-/* HUGE bytes, physically contiguous; NULL if there is none */
+/* HUGE_SIZE bytes, physically contiguous; NULL if there is none */
 static char *contiguous(void)
 {
-	size_t page = getpagesize();
-	char *mem;
+	size_t last = HUGE_SIZE - getpagesize();
+	char *mem = huge_alloc();
 
-	mem = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
-		return NULL;
-	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
-	madvise(mem, HUGE, MADV_HUGEPAGE);
-	memset(mem, 0, HUGE);
-
-	return phys_addr(mem) && phys_addr(mem) + HUGE - page ==
-	       phys_addr(mem + HUGE - page) ? mem : NULL;
+	return mem && phys_addr(mem) && phys_addr(mem) + last ==
+	       phys_addr(mem + last) ? mem : NULL;
 }
 
 /* Two small pages that are contiguous are not a larger one */

@@ -29,6 +29,7 @@
 #include "lib/client.h"
 #include "lib/dev.h"
 #include "lib/io.h"
+#include "lib/mem.h"
 #include "lib/mlx5_model.h"
 
 #define BULK_IOVA BIT_ULL(32)
@@ -81,26 +82,6 @@ static size_t rings_size(const struct bench *b)
 		size *= 2;
 
 	return size;
-}
-
-#define HUGE	(2UL << 20)
-
-/*
- * Aligned in physical memory, if there are huge pages: the driver of the base may
- * not be able to map it otherwise.
- */
-static struct ring *rings_alloc(void)
-{
-	char *mem = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return NULL;
-	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
-	madvise(mem, HUGE, MADV_HUGEPAGE);
-	memset(mem, 0, HUGE);
-
-	return (struct ring *)mem;
 }
 
 static int bench_map(struct bench *b)
@@ -291,7 +272,8 @@ static int bench_open(struct bench *b, const struct vdpa_dev *dev)
 		return -errno;
 	b->kick = eventfd(0, EFD_CLOEXEC);
 	if (b->pairs)
-		b->rings = rings_alloc();
+		/* The driver of the base may not be able to map smaller pages */
+		b->rings = huge_alloc();
 	if (b->kick < 0 || (b->pairs && !b->rings))
 		return -ENOMEM;
 	r = client_open(&b->c, dev, 0);
@@ -310,7 +292,7 @@ static void bench_close(struct bench *b)
 	client_close(&b->c);
 	close(b->kick);
 	if (b->rings)
-		munmap(b->rings, HUGE);
+		munmap(b->rings, HUGE_SIZE);
 	munmap(b->mem, (b->regions + 1) * b->size);
 }
 

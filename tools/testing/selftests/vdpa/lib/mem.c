@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -151,4 +152,17 @@ void *alias_alloc(size_t size)
 	close(fd);
 
 	return p;
+}
+
+void *huge_alloc(void)
+{
+	char *mem = mmap(NULL, 2 * HUGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem = (char *)(((uintptr_t)mem + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1));
+	madvise(mem, HUGE_SIZE, MADV_HUGEPAGE);
+
+	return memset(mem, 0, HUGE_SIZE);
 }
