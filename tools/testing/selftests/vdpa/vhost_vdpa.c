@@ -919,6 +919,64 @@ TEST_F(rings, indirect_tables_are_not_with_them)
 	EXPECT_EQ(0, memcmp(p->out + hdr, p->in + hdr, CLIENT_BUF_SIZE - hdr));
 }
 
+/*
+ * The one address is a page of rings in the one space, and another page in the
+ * other, so that each access in the wrong space finds something else.
+ */
+TEST_F(rings, share_an_address_with_buffers)
+{
+	const size_t hdr = sizeof(struct virtio_net_hdr_v1);
+	const size_t len = CLIENT_BUF_SIZE - hdr;
+	static const uint8_t zeroes[CLIENT_BUF_SIZE];
+	struct client_page *buffers;
+
+	buffers = mmap(NULL, sizeof(*buffers), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, buffers);
+	self->c.ring_iova = self->c.iova;
+	MAP_RINGS_IN(self->c.ring_asid);
+	ASSERT_EQ(0, client_map_at(&self->c, self->c.asid, self->c.iova, buffers,
+				   sizeof(*buffers)));
+	START();
+	client_fill_frame(&self->c, buffers->out + hdr, len);
+	client_post_buffer(&self->c, 0);
+	client_post_frame(&self->c, 0);
+	ASSERT_EQ(0, client_kick(&self->c, 1));
+	EXPECT_EQ(0, client_wait(&self->c, 0, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, memcmp(buffers->out + hdr, buffers->in + hdr, len));
+	EXPECT_EQ(0, memcmp(zeroes, self->c.page->in, sizeof(zeroes)));
+}
+
+/* The device has no means to tell its client that a buffer was used */
+TEST_F(rings, are_not_written_without_permission)
+{
+	static const struct vring_used_elem nothing[CLIENT_RING_NUM];
+	typeof(&self->c.page->ring[0]) rings;
+	unsigned int i;
+
+	ASSERT_EQ(0, client_map_perm(&self->c, self->c.ring_asid,
+				     self->c.ring_iova, self->c.page,
+				     sizeof(*self->c.page), VHOST_ACCESS_RO));
+	MAP_PAGE(self->c.asid);
+	START();
+	rings = self->c.page->ring;
+	EXPECT_EQ(-ETIMEDOUT, client_io(&self->c, client_window(&self->c)));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, rings[i].used.idx);
+		EXPECT_EQ(0, memcmp(nothing, rings[i].used.ring, sizeof(nothing)));
+	}
+}
+
+TEST_F(rings, are_not_read_without_permission)
+{
+	ASSERT_EQ(0, client_map_perm(&self->c, self->c.ring_asid,
+				     self->c.ring_iova, self->c.page,
+				     sizeof(*self->c.page), VHOST_ACCESS_WO));
+	MAP_PAGE(self->c.asid);
+	START();
+	EXPECT_NO_IO();
+}
+
 TEST_F(rings, go_with_their_group_unless_told_not_to)
 {
 	ASSERT_EQ(0, client_ack(&self->c, F_BASIC));
