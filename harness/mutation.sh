@@ -173,8 +173,15 @@ run()
 		ulimit -St "$4"
 		exec "$top/harness/vm.sh" --flavour mutation --modules "$2" "${machine[@]}" \
 			--append "sysctl.kernel.hung_task_timeout_secs=15 slub_debug=FZP" \
-			--timeout 900 -- "$(commands_for "$1")"
+			--timeout 600 -- "$(commands_for "$1")"
 	) >"$3.tap" 2>"$3.err"
+}
+
+# time_without_bug FILE OUTPUT: on a busy host, a guest can lose a timer and stand still
+time_without_bug()
+{
+	TIMEFORMAT='%U %S'
+	{ time run "$1" "$build/mutant-mutation-0-mods" "$work/usual-$(group "$1")" 400; } 2>"$2"
 }
 
 # usual FILE: the CPU time that its programs take with the modules as they are
@@ -189,9 +196,8 @@ usual()
 			[ ! -e "$work/usual-$(group "$1").tap" ] ||
 				die "the tests of $1 have failed without a bug"
 			clean_modules mutation "$build/mutant-mutation-0"
-			TIMEFORMAT='%U %S'
-			{ time run "$1" "$build/mutant-mutation-0-mods" "$work/usual-$(group "$1")" 400; } \
-				2>"$name.new" || die "the tests of $1 fail without a bug" \
+			time_without_bug "$1" "$name.new" || time_without_bug "$1" "$name.new" ||
+				die "the tests of $1 fail without a bug" \
 					"(see $work/usual-$(group "$1").tap and .err)"
 			skipped "$work/usual-$(group "$1").tap" >"$known/skips-$(group "$1")"
 			awk '{ print int($1 + $2 + 1) }' "$name.new" >"$name"
