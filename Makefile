@@ -50,7 +50,7 @@ test: need-tree-kernel-vm-selftests-checks-clients
 selftests: need-tree-kernel-vm-selftests kernel
 	@harness/selftests.sh --flavour $(FLAVOUR) $(if $(TEST),--test '$(TEST)') $(T)
 
-mutation: need-tree-kernel-vm-selftests-profile tree
+mutation: need-tree-kernel-vm-selftests-profile kernel
 	@harness/kernel.sh mutation
 	@harness/mutation.sh
 

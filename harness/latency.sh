@@ -16,13 +16,19 @@
 # measured, so that it is made to keep few.
 #
 # PARENTS  which to measure (set_map dma_map mlx5 vduse)
+# SIDES    with which modules (unpatched ours)
+# MODULES  a folder of modules, instead of ours
+# MIB      how much to map (4096)
+# FIGURES  the file for the figures
 
 . "$(dirname "$0")/lib.sh"
 
 "$top/harness/build-selftests.sh" >/dev/null
 parents=${PARENTS:-set_map dma_map mlx5 vduse}
 phases='map unmap reset close'
-mib=4096
+sides=${SIDES:-unpatched ours}
+mib=${MIB:-4096}
+figures=${FIGURES:-$out/latency}
 limit=1000 # us
 mkdir -p "$out"
 
@@ -32,6 +38,7 @@ measure()
 	local side=$1 parent=$2 option=() entries=max_iotlb_entries=2000000 load
 
 	[ "$side" = ours ] || option=(--unpatched)
+	[ "$side" != ours ] || [ -z "${MODULES:-}" ] || option=(--modules "$MODULES")
 	load="modprobe vhost_vdpa $entries"
 	case $parent in
 	set_map) load+=" && modprobe vdpa_sim batch_mapping=1 $entries" ;;
@@ -43,8 +50,8 @@ measure()
 	"$top/harness/vm.sh" --icount --mem 4G --mlx5 --timeout 1800 "${option[@]}" -- \
 		"echo 0 >/proc/sys/kernel/printk
 		echo 50000 >/proc/sys/vm/percpu_pagelist_high_fraction; $load &&
-		$build/selftests/latency $side $parent $mib; true" >>"$out/latency" ||
-		die "measuring $parent (see $out/latency)"
+		$build/selftests/latency $side $parent $mib; true" >>"$figures" ||
+		die "measuring $parent (see $figures)"
 }
 
 # microseconds SIDE PARENT PHASE
@@ -56,13 +63,14 @@ microseconds()
 			printf "%d\n", $6 / 1000
 			found = 1
 		}
-		END { if (!found) print "-" }' "$out/latency"
+		END { if (!found) print "-" }' "$figures"
 }
 
-: >"$out/latency"
+: >"$figures"
 for parent in $parents; do
-	measure unpatched "$parent"
-	measure ours "$parent"
+	for side in $sides; do
+		measure "$side" "$parent"
+	done
 done
 
 failed=0
@@ -76,5 +84,5 @@ for parent in $parents; do
 		[ "$ours" != - ] && [ "$ours" -lt $limit ] || failed=1
 	done
 done
-echo 'A million ranges of 4 KiB; VDUSE has room for 2048.'
+echo "$((mib * 256)) ranges of 4 KiB; VDUSE has room for 2048."
 [ $failed = 0 ] || die "ours takes longer than it may"

@@ -8,7 +8,8 @@
 # A bug is found if a test fails or is skipped that passes without it, or if the
 # kernel dies or complains: of a task that hangs or does not give up the CPU, of
 # memory that leaked, of anything. So is one with which the guest takes more than
-# twice the CPU time that it takes without. A run that did not end for another
+# twice the CPU time that it takes without, and one that lets others wait for the CPU
+# for longer than "make latency" allows. A run that did not end for another
 # reason, such as a host that is busy, says nothing and does not count.
 #
 # Prints the share that is found and the survivors, with what the base's file
@@ -237,7 +238,8 @@ what_found()
 # not end by itself
 judge()
 {
-	local mutant=$1 name=${1%.mutant} source=$build/mutant-mutation-$2 file limit by code=0
+	local mutant=$1 place=$2 name=${1%.mutant} source=$build/mutant-mutation-$2
+	local file limit by code=0
 
 	file=$(sed -n 's/^File: //p' "$mutant")
 	limit=$(usual "$file") || exit
@@ -245,8 +247,32 @@ judge()
 	by=$(what_found "$name" "$file")
 	if [ "$by" ]; then
 		echo "found by $by"
-	elif [ $code = 0 ]; then
+	elif [ $code != 0 ]; then
+		echo unknown
+	elif ! mutant_key "$mutant" What | grep -q 'left out: cond_resched()'; then
 		echo survived
+	else
+		judge_latency "$mutant" "$place" "$file"
+	fi
+}
+
+# judge_latency MUTANT PLACE FILE: of one that keeps the CPU, which tests do not see
+judge_latency()
+{
+	local source=$build/mutant-fast-$2 name=${1%.mutant} parents='set_map dma_map vduse'
+
+	case $3 in
+	drivers/vdpa/mlx5/*) parents=mlx5 ;;
+	drivers/vdpa/vdpa_user/*) parents=vduse ;;
+	drivers/vdpa/vdpa_sim/*) parents='set_map dma_map' ;;
+	esac
+	(JOBS=1 build_mutant fast "$1" "$source") >>"$name.build" 2>&1 || die "$1 does not compile"
+	echo "# program latency" >>"$name.tap"
+	if SIDES=ours PARENTS=$parents MIB=512 MODULES=$source-mods FIGURES=$name.figures \
+		"$top/harness/latency.sh" >"$name.latency" 2>&1; then
+		echo survived
+	elif grep -q 'takes longer than it may' "$name.latency"; then
+		echo "found by latency"
 	else
 		echo unknown
 	fi

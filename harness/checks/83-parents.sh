@@ -103,6 +103,8 @@ once "parents: mlx5_vdpa works with firmware that lets only users own queues" ol
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu
 once "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 "$top/harness/build-selftests.sh" >/dev/null
+once "parents: others get the CPU within a millisecond, with 65,536 ranges" \
+	env SIDES=ours MIB=256 FIGURES="$log/check/latency" "$top/harness/latency.sh"
 for parent in net_set_map{,_asid1,_compat} net_dma_map mlx5{,_compat} vduse; do
 	once "parents: a failure leaves the device in order (sweep, $parent)" swept "$parent"
 done
