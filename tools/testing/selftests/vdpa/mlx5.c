@@ -408,9 +408,9 @@ TEST_F(mlx5, link_changes_while_nobody_drives_the_device)
 TEST_F(mlx5, virtio_gives_up_a_device_that_does_not_start)
 {
 	client_close(&self->c);
-	mlx5_mock_arm(1, CREATE_OBJECT);
+	mlx5_mock_arm(1, MODIFY_OBJECT);
 	EXPECT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
-	EXPECT_EQ(CREATE_OBJECT, mlx5_mock_disarm());
+	EXPECT_EQ(MODIFY_OBJECT, mlx5_mock_disarm());
 	/* It could start by now, but the driver has virtqueues that are broken */
 	EXPECT_EQ(VIRTIO_CONFIG_S_FAILED,
 		  virtio_status(&self->dev) & (VIRTIO_CONFIG_S_FAILED |
