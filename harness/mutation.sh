@@ -163,7 +163,7 @@ run()
 	local machine=(--mlx5) virtio=iommu_platform=on,disable-legacy=on
 
 	if programs_for "$1" | grep -q '^vp_vdpa'; then
-		machine=(--iommu
+		machine+=(--iommu
 			--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on"
 			--qemu "-device virtio-blk-pci,drive=d0,$virtio,addr=9"
 			--qemu "-netdev user,id=n0,restrict=on"
