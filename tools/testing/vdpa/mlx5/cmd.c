@@ -299,13 +299,20 @@ void fw_free_all(struct mock *m)
 
 /*
  * A command begins when the driver issues it, knowing what it has waited for, and
- * ends so much later. What is in flight together takes its time together.
+ * ends so much later. What is in flight together takes its time together, as long as
+ * there are slots.
  */
 static void fw_pass_time(struct mock *m)
 {
 	const struct fw_clock *begin = m->issued ?: &m->now;
+	u64 *slot = &m->slot[0];
+	int i;
 
-	m->now.us = max(m->now.us, begin->us + m->latency_us);
+	for (i = 1; i < FW_SLOTS; i++)
+		if (m->slot[i] < *slot)
+			slot = &m->slot[i];
+	*slot = max(*slot, begin->us) + m->latency_us;
+	m->now.us = max(m->now.us, *slot);
 	m->now.chain = max(m->now.chain, begin->chain + 1);
 }
 

@@ -40,7 +40,7 @@ static bool desc_group;
 module_param(desc_group, bool, 0444);
 MODULE_PARM_DESC(desc_group, "The rings of a queue can have a key of their own");
 
-static uint max_vqs = 16;
+static uint max_vqs = 32;
 module_param(max_vqs, uint, 0444);
 MODULE_PARM_DESC(max_vqs, "Data virtqueues of the device");
 
@@ -76,9 +76,9 @@ int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
 EXPORT_SYMBOL(mlx5_cmd_exec);
 
 /*
- * Commands that the driver does not wait for. The workqueue is late, so that what
- * is issued together is in flight together, and carries them out in the wrong order.
- * The callback must not sleep.
+ * Commands that the driver does not wait for. A thread of its own is late, so that
+ * what is issued together is in flight together, and carries them out in the wrong
+ * order. The callback must not sleep.
  */
 
 struct mock_async {
@@ -93,8 +93,10 @@ struct mock_async {
 };
 
 /* In flight; the next one is told to try again */
-#define MOCK_ASYNC_MAX	8
+#define MOCK_ASYNC_MAX	128
 #define MOCK_ASYNC_US	500
+/* To be later than whoever issues a command, also if it does not sleep before */
+#define MOCK_ASYNC_NICE	19
 
 static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 {
@@ -109,14 +111,16 @@ static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 	kvfree(a);
 }
 
-static void mock_async_work(struct work_struct *work)
+static void mock_async_work(struct kthread_work *work)
 {
 	struct mock *m = container_of(work, struct mock, async_work);
+	u32 async_us = READ_ONCE(m->async_us);
 	struct mock_async *a, *next;
 	LIST_HEAD(list);
 	int r;
 
-	usleep_range(MOCK_ASYNC_US, 2 * MOCK_ASYNC_US);
+	if (async_us)
+		usleep_range(async_us, 2 * async_us);
 	spin_lock(&m->async_lock);
 	list_splice_init(&m->async, &list);
 	spin_unlock(&m->async_lock);
@@ -135,7 +139,7 @@ EXPORT_SYMBOL(mlx5_cmd_init_async_ctx);
 
 void mlx5_cmd_cleanup_async_ctx(struct mlx5_async_ctx *ctx)
 {
-	flush_workqueue(to_mock(ctx->dev)->wq);
+	kthread_flush_worker(to_mock(ctx->dev)->worker);
 }
 EXPORT_SYMBOL(mlx5_cmd_cleanup_async_ctx);
 
@@ -145,7 +149,7 @@ static bool mock_async_add(struct mock *m, struct mock_async *a)
 	bool added;
 
 	spin_lock(&m->async_lock);
-	added = m->nasync < MOCK_ASYNC_MAX;
+	added = m->nasync < READ_ONCE(m->max_async);
 	if (added) {
 		m->nasync++;
 		list_add(&a->list, &m->async);
@@ -179,7 +183,7 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 		kvfree(a);
 		return -EBUSY;
 	}
-	queue_work(m->wq, &m->async_work);
+	kthread_queue_work(m->worker, &m->async_work);
 
 	return 0;
 }
@@ -880,6 +884,8 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u64("chain", 0444, d, &m->now.chain);
 	debugfs_create_u64("time_us", 0444, d, &m->now.us);
 	debugfs_create_u32("latency_us", 0644, d, &m->latency_us);
+	debugfs_create_u32("max_async", 0644, d, &m->max_async);
+	debugfs_create_u32("async_us", 0644, d, &m->async_us);
 	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
 	debugfs_create_u64("lints", 0644, d, &m->lints);
 	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);
@@ -977,13 +983,15 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	m->link = true;
 	m->mtu = MOCK_MTU;
 	m->latency_us = MOCK_LATENCY_US;
+	m->max_async = MOCK_ASYNC_MAX;
+	m->async_us = MOCK_ASYNC_US;
 	eth_random_addr(m->default_mac);
 	mutex_init(&m->lock);
 	init_waitqueue_head(&m->wait);
 	INIT_LIST_HEAD(&m->buffers);
 	INIT_LIST_HEAD(&m->async);
 	spin_lock_init(&m->async_lock);
-	INIT_WORK(&m->async_work, mock_async_work);
+	kthread_init_work(&m->async_work, mock_async_work);
 	ATOMIC_INIT_NOTIFIER_HEAD(&m->events);
 	for (i = 0; i < FW_KINDS; i++)
 		xa_init_flags(&m->obj[i], XA_FLAGS_ALLOC1);
@@ -997,9 +1005,10 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	if (r)
 		return r;
 
-	m->wq = alloc_ordered_workqueue("mlx5_mock", 0);
-	if (!m->wq)
-		return -ENOMEM;
+	m->worker = kthread_create_worker(0, "mlx5_mock_async");
+	if (IS_ERR(m->worker))
+		return PTR_ERR(m->worker);
+	set_user_nice(m->worker->task, MOCK_ASYNC_NICE);
 	m->thread = kthread_run(vq_thread, m, "mlx5_mock");
 
 	return PTR_ERR_OR_ZERO(m->thread);
@@ -1011,8 +1020,8 @@ static void mock_exit(struct mock *m)
 
 	if (!IS_ERR_OR_NULL(m->thread))
 		kthread_stop(m->thread);
-	if (m->wq)
-		destroy_workqueue(m->wq);
+	if (!IS_ERR_OR_NULL(m->worker))
+		kthread_destroy_worker(m->worker);
 	fw_free_all(m);
 	/* Those of stuck objects, and what a wrong driver forgot */
 	list_for_each_entry_safe(b, n, &m->buffers, list) {

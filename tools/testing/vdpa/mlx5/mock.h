@@ -23,6 +23,7 @@
 
 #include <linux/iommu.h>
 #include <linux/irq_work.h>
+#include <linux/kthread.h>
 #include <linux/mlx5/cq.h>
 #include <linux/mlx5/device.h>
 #include <linux/mlx5/driver.h>
@@ -33,7 +34,6 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/wait.h>
-#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 /* What the firmware has, and not each kernel a name for */
@@ -186,6 +186,12 @@ struct fw_obj {
 
 #define FW_OPCODES 0x1000
 
+/*
+ * How many commands silicon is reckoned to work on at once: as many of those about
+ * virtqueues as mlx5_core lets it have, half of its 31 slots
+ */
+#define FW_SLOTS 16
+
 /* How late it is: in commands one after the other, and as long as they take */
 struct fw_clock {
 	u64 chain;
@@ -203,8 +209,8 @@ struct mock {
 	struct atomic_notifier_head events;
 	struct dentry *debugfs;
 	struct task_struct *thread;
-	struct workqueue_struct *wq;	/* commands that nobody waits for */
-	struct work_struct async_work;
+	struct kthread_worker *worker;	/* commands that nobody waits for */
+	struct kthread_work async_work;
 	spinlock_t async_lock;	/* the next two */
 	unsigned int nasync;	/* how many of them there are ... */
 	struct list_head async;	/* ... and those that were not begun */
@@ -239,6 +245,9 @@ struct mock {
 	struct fw_clock now;
 	const struct fw_clock *issued;	/* the command is not one that is waited for */
 	u32 latency_us;		/* of each command, by this clock */
+	u64 slot[FW_SLOTS];	/* until when it has one, by the same */
+	u32 max_async;		/* that are taken at once */
+	u32 async_us;		/* how late they are, at least */
 	bool check_pins;
 	u64 violations;
 	u64 lints;		/* of these */
