@@ -26,7 +26,9 @@
 #define DESTROY_MKEY	0x202U
 #define QUERY_VPORT_STATE 0x750U
 #define CREATE_CQ	0x400U
+#define DESTROY_CQ	0x401U
 #define CREATE_QP	0x500U
+#define DESTROY_QP	0x501U
 #define CREATE_TIR	0x900U
 #define SET_RULE	0x936U
 #define CREATE_OBJECT	0xa00U
@@ -332,6 +334,32 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 	EXPECT_LT(100U, nth);
 	client_close(&self->c);
 	ASSERT_VIRTIO_IO();
+}
+
+/* What firmware keeps of a device that goes is not freed; the next one works */
+TEST_F_TIMEOUT(mlx5, removal_survives_failed_commands, 600)
+{
+	bool cq = false, qp = false, unseen = false;
+	unsigned int nth, failed = 1;
+	const char *why;
+
+	for (nth = 1; failed && nth < MAX_FAULTS; nth++) {
+		ASSERT_EQ(0, session(&self->c, self->far, &unseen));
+		client_close(&self->c);
+		mlx5_mock_arm(nth, 0);
+		vdpa_dev_put(&self->dev);
+		failed = mlx5_mock_disarm();
+		cq |= failed == DESTROY_CQ;
+		qp |= failed == DESTROY_QP;
+		EXPECT_NOTHING_LEFT();
+		ASSERT_EQ(self->violations, mlx5_mock_get("violations")) {
+			TH_LOG("command %u, %#x: %s", nth, failed, mlx5_mock_violation());
+		}
+		ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &why));
+		ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+		ASSERT_EQ(0, client_ack(&self->c, self->c.features));
+	}
+	EXPECT_TRUE(cq && qp);
 }
 
 TEST_F(mlx5, failed_set_map_keeps_the_mapping)
@@ -865,25 +893,28 @@ TEST_F(running, queue_that_is_disabled_stays_so_when_the_map_changes)
 }
 
 /*
- * How many commands a step takes, of which so many create completion queues. The
- * driver of newer kernels, which has queues in advance, takes others.
+ * How many commands a step takes, how many of these have to wait for each other, and
+ * how many create completion queues. The driver of newer kernels, which has queues in
+ * advance, takes others.
  */
-#define EXPECT_COMMANDS(_max, _channels, _step)				\
+#define EXPECT_COMMANDS(_max, _waits, _channels, _step)			\
 do {									\
-	long _n = mlx5_mock_get("total"), _cq = mlx5_mock_commands(CREATE_CQ); \
+	long _n = mlx5_mock_get("total"), _chain = mlx5_mock_get("chain"); \
+	long _cq = mlx5_mock_commands(CREATE_CQ);			\
 									\
 	ASSERT_EQ(0, _step);						\
 	if (self->in_advance)						\
 		break;							\
 	EXPECT_LE(mlx5_mock_get("total") - _n, _max);			\
+	EXPECT_LE(mlx5_mock_get("chain") - _chain, _waits);		\
 	EXPECT_EQ(_channels, mlx5_mock_commands(CREATE_CQ) - _cq);	\
 } while (0)
 
 TEST_F(running, restart_creates_what_depends_on_the_client)
 {
-	EXPECT_COMMANDS(40, 0, client_reset(&self->c) ?: client_start(&self->c));
+	EXPECT_COMMANDS(32, 17, 0, client_reset(&self->c) ?: client_start(&self->c));
 	EXPECT_IO();
-	EXPECT_COMMANDS(40, 0, client_reset(&self->c) ?: client_start(&self->c));
+	EXPECT_COMMANDS(32, 17, 0, client_reset(&self->c) ?: client_start(&self->c));
 	EXPECT_IO();
 }
 
@@ -912,8 +943,8 @@ TEST_F(running, late_interrupt_calls_nobody_before_the_start)
 TEST_F(running, queues_of_another_size_report_to_another_place)
 {
 	client_close(&self->c);
-	EXPECT_COMMANDS(1000, 2, vdpa_bind(&self->dev, "virtio_vdpa"));
-	EXPECT_COMMANDS(1000, 0, vdpa_bind(&self->dev, "vhost_vdpa"));
+	EXPECT_COMMANDS(1000, 1000, 2, vdpa_bind(&self->dev, "virtio_vdpa"));
+	EXPECT_COMMANDS(1000, 1000, 0, vdpa_bind(&self->dev, "vhost_vdpa"));
 }
 
 /* As far as firmware lets it */
@@ -921,13 +952,13 @@ TEST_F(running, map_change_leaves_alone_what_does_not_depend_on_it)
 {
 	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	const long max = variant->resumable ? 12 : 40;
+	const long max = variant->resumable ? 9 : 35, waits = variant->resumable ? 6 : 20;
 	long queues = mlx5_mock_commands(CREATE_OBJECT);
 	long rules = mlx5_mock_commands(SET_RULE), tirs = mlx5_mock_commands(CREATE_TIR);
 
-	EXPECT_COMMANDS(max, 0, map_far(&self->c, far));
+	EXPECT_COMMANDS(max, waits, 0, map_far(&self->c, far));
 	EXPECT_IO();
-	EXPECT_COMMANDS(max, 0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
+	EXPECT_COMMANDS(max, waits, 0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
 	EXPECT_IO();
 	if (!variant->resumable || self->in_advance)
 		return;
@@ -956,6 +987,42 @@ TEST_F(running, map_change_survives_a_queue_that_does_not_go_on)
 			EXPECT_EQ(0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
 		EXPECT_IO();
 	}
+}
+
+static int set_base(struct vdpa_client *c, unsigned int vq, unsigned int idx)
+{
+	struct vhost_vring_state base = { .index = vq, .num = idx };
+
+	return ioctl(c->fd, VHOST_SET_VRING_BASE, &base) ? -errno : 0;
+}
+
+static long avail_of(unsigned int vq)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "%u RDY avail ", vq);
+
+	return read_key(MLX5_MOCK "queues", key);
+}
+
+/* A queue that was stopped, when the other could not be, is where the client puts it */
+TEST_F(running, map_change_leaves_a_queue_where_the_client_puts_it)
+{
+	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	unsigned int vq;
+
+	mlx5_mock_arm(1, MODIFY_OBJECT);
+	EXPECT_GT(0, client_suspend(&self->c));
+	EXPECT_EQ(MODIFY_OBJECT, mlx5_mock_disarm());
+	vq = is_ready(0);
+	if (is_ready(vq))
+		SKIP(return, "no queue was stopped");
+	/* Where it has nothing to do */
+	self->c.page->ring[vq].avail.idx = 77;
+	ASSERT_EQ(0, set_base(&self->c, vq, 77));
+	ASSERT_EQ(0, map_far(&self->c, far));
+	EXPECT_EQ(77, avail_of(vq));
 }
 
 /* What has let a queue down is not given to the next one */
