@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # What mlx5_vdpa costs on the model of its firmware, the base's and ours: firmware
-# commands, the time that they would take on silicon as the model reckons it, and guest
-# instructions. Tables, and plots of what a hot-plug takes.
+# commands, how many of them wait for each other, the time that they would take on silicon
+# as the model reckons it, and guest instructions. Tables, and plots of what a hot-plug
+# takes.
 
 . "$(dirname "$0")/lib.sh"
 lock_build
@@ -11,7 +12,7 @@ need plots
 "$top/harness/build-selftests.sh" >/dev/null
 bench=$build/selftests/mlx5_bench
 perf=$build/selftests/map_perf
-sizes='64 256 1024' regions='1 10 100 1000' queues='2 8 16 32'
+sizes='64 256 1024' regions='1 10 100 1000' queues='2 8 16 32' gib='1 64'
 mkdir -p "$out"
 
 for side in unpatched ours; do
@@ -21,9 +22,8 @@ for side in unpatched ours; do
 	# The sizes need more ranges than the base allows by default
 	"$top/harness/vm.sh" --icount --mem 4G --mlx5 "${option[@]}" --timeout 900 -- \
 		"modprobe vhost_vdpa max_iotlb_entries=65536 &&
-		modprobe mlx5_mock max_vqs=32 &&
 		modprobe mlx5_vdpa max_iotlb_entries=65536 &&
-		$bench reset $sizes && $bench plug $regions &&
+		$bench reset $sizes && $bench plug $regions && $bench first-map $gib &&
 		echo queues old && $bench queues $queues &&
 		echo queues resumable && $bench resumable-queues $queues" \
 		>"$out/mlx5.$side" || die "the benchmark (see $out/mlx5.$side)"
@@ -47,17 +47,36 @@ of_queues()
 	sed -n "/^queues $1/,/^queues/s/^$3 n=$4 .*\\b$5=\\([^ ]*\\).*/\\1/p" "$out/mlx5.$2"
 }
 
+# time_row TEXT FUNCTION...: with values that this tells, given a key as the last argument
+time_row()
+{
+	local text=$1 side key row=()
+
+	shift
+	for key in commands chain us; do
+		for side in unpatched ours; do
+			row+=("$("${@/SIDE/$side}" "$key")")
+		done
+	done
+	printf '%-34s %10s %10s %9s %9s %10s %10s\n' "$text" "${row[@]}"
+}
+
 # queues_table FIRMWARE WHAT TEXT
 queues_table()
 {
 	local n
 
 	for n in $queues; do
-		printf '%-34s %10s %10s %14s %14s\n' "$3 $n" \
-			"$(of_queues "$1" unpatched "$2" "$n" commands)" \
-			"$(of_queues "$1" ours "$2" "$n" commands)" \
-			"$(of_queues "$1" unpatched "$2" "$n" us)" \
-			"$(of_queues "$1" ours "$2" "$n" us)"
+		time_row "$3 $n" of_queues "$1" SIDE "$2" "$n"
+	done
+}
+
+first_map_table()
+{
+	local n
+
+	for n in $gib; do
+		time_row "map for the first time, GiB: $n" value SIDE first_map "$n"
 	done
 }
 
@@ -81,12 +100,15 @@ table()
 	table unplug 'unplug a page, regions there:' "$regions"
 	sed -n 's/.* phase=\([a-z]*\) .*ns_per_page=/\1 4 GiB in single pages, instructions a page: /p' \
 		"$out/mlx5.alias"
-	printf '\n%-34s %21s %29s\n' '' 'firmware commands' 'us, if each takes 100'
-	printf '%-34s %10s %10s %14s %14s\n' '' unpatched ours unpatched ours
+	printf '\n%-34s %21s %19s %21s\n' '' 'firmware commands' 'one after another' \
+		'us, if each takes 100'
+	printf '%-34s %10s %10s %9s %9s %10s %10s\n' '' unpatched ours unpatched ours \
+		unpatched ours
 	queues_table old restart 'reset and restart, queues:'
 	queues_table old suspend 'suspend, queues:'
 	queues_table old plug 'plug a page, queues:'
 	queues_table resumable plug '... if they can resume, queues:'
+	first_map_table
 } | tee "$out/mlx5.txt"
 
 : >"$out/mlx5-plug.tsv"

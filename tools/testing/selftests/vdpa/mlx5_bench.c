@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Not a test: what mlx5_vdpa asks of the firmware, and what it costs the CPU, when
- * the virtio device is reset and started again or suspended, and when a region of
- * memory is plugged or unplugged. On the model of the firmware
+ * the virtio device is reset and started again or suspended, when a region of memory is
+ * plugged or unplugged, and when memory is mapped for the first time. On the model of the firmware
  * (tools/testing/vdpa/mlx5), whose own work is part of the cost: a command costs what
  * checking it takes.
  *
@@ -356,6 +356,43 @@ static int bench_queues(const struct vdpa_dev *dev, unsigned int queues)
 	return r;
 }
 
+/* Of the same memory, as often as it takes */
+static int first_map(struct bench *b)
+{
+	unsigned int i;
+	int r = client_batch(&b->c, 0, true);
+
+	for (i = 0; !r && i < b->regions; i++)
+		r = client_map_at(&b->c, 0, BULK_IOVA + i * b->stride, b->mem, b->size);
+
+	return r ?: client_batch(&b->c, 0, false);
+}
+
+/* In huge pages, if there are some */
+static int bench_first_map(const struct vdpa_dev *dev, unsigned int gib)
+{
+	struct bench b = {
+		.regions = gib,
+		.stride = 1 << 30,
+		.size = 1 << 30,
+	};
+	int r;
+
+	b.mem = mmap(NULL, b.size + HUGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (b.mem == MAP_FAILED)
+		return -errno;
+	b.mem += -(uintptr_t)b.mem % HUGE_SIZE;
+	madvise(b.mem, b.size, MADV_HUGEPAGE);
+	memset(b.mem, 1, b.size);
+	r = client_open(&b.c, dev, 0);
+	r = r ?: client_ack(&b.c, b.c.features) ?: measure(&b, "first_map", gib, first_map);
+	client_close(&b.c);
+	munmap(b.mem, b.size);
+
+	return r;
+}
+
 typedef int (*bench_fn)(const struct vdpa_dev *dev, unsigned int n);
 
 static int run(const struct vdpa_parent *parent, bench_fn bench, unsigned int n)
@@ -369,6 +406,8 @@ static int run(const struct vdpa_parent *parent, bench_fn bench, unsigned int n)
 		return r;
 	}
 	vdpa_check_pins(&dev, false);
+	/* What the model would sleep for, the clock would count */
+	mlx5_mock_set("async_us", 0);
 	r = bench(&dev, n);
 	vdpa_dev_put(&dev);
 
@@ -383,6 +422,7 @@ static const struct {
 } benches[] = {
 	{ .name = "reset", .bench = bench_reset },
 	{ .name = "plug", .bench = bench_plug },
+	{ .name = "first-map", .bench = bench_first_map },
 	{ .name = "queues", .bench = bench_queues, .queues = true },
 	{ .name = "resumable-queues", .bench = bench_queues, .queues = true, .resumable = true },
 };
@@ -422,7 +462,8 @@ int main(int argc, char **argv)
 		if (argc > 2 && !strcmp(argv[1], benches[i].name))
 			break;
 	if (i == ARRAY_SIZE(benches)) {
-		fprintf(stderr, "Usage: %s reset MiB... | plug REGIONS...\n", argv[0]);
+		fprintf(stderr, "Usage: %s reset MiB... | plug REGIONS... | first-map GiB...\n",
+			argv[0]);
 		fprintf(stderr, "       %s [resumable-]queues N...\n", argv[0]);
 		return 2;
 	}
