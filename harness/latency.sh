@@ -25,7 +25,7 @@
 
 "$top/harness/build-selftests.sh" >/dev/null
 parents=${PARENTS:-set_map dma_map mlx5 vduse}
-phases='map unmap reset close'
+phases='map plug unmap reset close'
 sides=${SIDES:-unpatched ours}
 mib=${MIB:-4096}
 figures=${FIGURES:-$out/latency}

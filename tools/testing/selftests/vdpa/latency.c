@@ -33,6 +33,7 @@
 #define PAGE		4096UL
 #define MIB		0x100000UL
 #define IOVA		BIT_ULL(32)
+#define PLUG_IOVA	BIT_ULL(31)
 #define SEC_NS		1000000000ULL
 /* How long the thread sleeps */
 #define PERIOD_NS	20000ULL
@@ -169,7 +170,15 @@ static int session(struct vdpa_client *c, const struct vdpa_dev *dev,
 		return r;
 	print(parent, size, "map");
 
-	r = client_unmap_at(c, 0, IOVA, size);
+	r = client_map_at(c, 0, PLUG_IOVA, mem, PAGE);
+	if (r)
+		return r;
+	print(parent, size, "plug");
+
+	r = client_unmap_at(c, 0, PLUG_IOVA, PAGE);
+	set_latest(0);
+	if (!r)
+		r = client_unmap_at(c, 0, IOVA, size);
 	if (r)
 		return r;
 	print(parent, size, "unmap");
@@ -211,9 +220,9 @@ static int measure(const struct parent *parent, size_t size)
 	}
 	vdpa_check_pins(&dev, false);
 
-	/* One entry is for the client's page */
+	/* One entry is for the client's page, one for the page that is plugged */
 	if (dev.use_va)
-		size = (VDUSE_MAX - 1) * PAGE;
+		size = (VDUSE_MAX - 2) * PAGE;
 	mem = dev.use_va ? file_pages(size) : alias_alloc(size);
 	r = mem ? session(&c, &dev, parent->name, mem, size) : -ENOMEM;
 	if (r)
