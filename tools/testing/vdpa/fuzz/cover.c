@@ -17,11 +17,15 @@
 
 #define ENTRIES		(1UL << 18)
 #define EDGES		(1U << 15)
+#define OUTCOMES	(1U << 12)
 #define PLACES		(1U << 14)	/* more than twice of what there is */
 
 /* libFuzzer looks for this section */
 __attribute__((used, section("__libfuzzer_extra_counters")))
 static uint8_t edges[EDGES];
+/* What came of operations, so that inputs are kept that have something else come of them */
+__attribute__((used, section("__libfuzzer_extra_counters")))
+static uint8_t outcomes[OUTCOMES];
 
 static uint64_t *trace;
 static uint64_t places[PLACES];
@@ -56,6 +60,16 @@ static void add_place(uint64_t pc)
 	while (places[i] && places[i] != pc)
 		i = (i + 1) % PLACES;
 	places[i] = pc;
+}
+
+void cover_outcome(const char *what, int result)
+{
+	uint64_t hash = result;
+
+	/* The first word is enough */
+	while (*what && *what != ' ')
+		hash = mix(hash + *what++);
+	outcomes[hash % OUTCOMES] = 1;
 }
 
 void cover_take(void)

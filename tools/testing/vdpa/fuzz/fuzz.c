@@ -5,10 +5,15 @@
  * come of each, and at the end nothing may be left.
  */
 #define _GNU_SOURCE
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,11 +35,12 @@
 #include "memory.h"
 #include "model.h"
 #include "reach.h"
+#include "run.h"
+#include "supervise.h"
 #include "util.h"
+#include "virtio.h"
 
-#define PAGE		4096ULL
-#define RING_IOVA	BIT_ULL(44)	/* where no operation maps anything */
-#define FEATURES	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
+#define CONFIG_SIZE	256
 
 struct op {
 	uint8_t code, a, b, c;
@@ -42,13 +49,19 @@ struct op {
 static const struct vdpa_parent parents[] = { SIM_NET(true), SIM_NET(false) };
 
 static struct vdpa_dev dev;
-static struct vdpa_client client;
+struct vdpa_client client;
+struct model model;
 static struct reach reach;
-static struct model model;
 static long pins;		/* of others */
-static bool has_faults;		/* the parent can be told to fail */
-static bool wild;		/* a device has worked with what came in the input */
-static unsigned long sequences, operations;
+static bool careful;		/* look at the pins wherever it makes sense */
+static unsigned long sequences;
+unsigned long operations;
+
+/* What the device has said when nobody had changed it */
+static uint64_t device_features;
+static uint8_t first_config[CONFIG_SIZE], config[CONFIG_SIZE];
+static uint32_t config_size;
+static bool unsettled;		/* a device keeps some of it for the next client */
 
 /* What was done, for who reads of a failure */
 
@@ -56,7 +69,7 @@ static char journal[16384];
 static size_t journal_length;
 static bool loud;
 
-static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
+void say(const char *format, ...)
 {
 	size_t room = sizeof(journal) - journal_length;
 	va_list args;
@@ -70,8 +83,7 @@ static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 	journal_length += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-static void __attribute__((noreturn, format(printf, 1, 2)))
-wrong(const char *format, ...)
+void wrong(const char *format, ...)
 {
 	va_list args;
 
@@ -84,14 +96,107 @@ wrong(const char *format, ...)
 	abort();
 }
 
-/* What the kernel returned, and what the model says it has to */
-static void expect(const char *what, int expected, int returned)
+/* Faults: one at a time, which the next operation comes across or not */
+
+static struct {
+	bool due;
+	bool memory;		/* the nth allocation fails, rather than a call ... */
+	bool pages;		/* ... of pages, or else of objects */
+	enum model_call call;
+	unsigned int nth;
+	bool armed;
+	bool has_come;
+} fault;
+
+static struct model before;	/* the operation that has no memory */
+static bool has_calls, has_memory;	/* that can be made to fail */
+
+static const char *const call_names[CALLS] = {
+	[CALL_SET_MAP] = "fail_set_map", [CALL_LOSE_MAP] = "lose_map",
+	[CALL_DMA_MAP] = "fail_dma_map", [CALL_DMA_UNMAP] = "fail_dma_unmap",
+	[CALL_RESET_MAP] = "fail_reset_map", [CALL_RESET] = "fail_reset",
+	[CALL_DESC_GROUP] = "bad_desc_group",
+};
+
+static void call_fails(enum model_call call, unsigned int nth)
+{
+	if (!has_calls)
+		return;
+	fault.due = true;
+	fault.memory = false;
+	fault.call = call;
+	fault.nth = nth;
+	say("the next one: call %u of %s\n", nth, call_names[call]);
+}
+
+/* Both together are counted differently each time: caches are filled with pages */
+static void allocation_fails(bool pages, unsigned int nth)
+{
+	if (!has_memory)
+		return;
+	fault.due = true;
+	fault.memory = true;
+	fault.pages = pages;
+	fault.nth = nth;
+	say("the next one: allocation %u of %s\n", nth, pages ? "pages" : "objects");
+}
+
+static void arm_memory(void)
+{
+	write_file("/sys/kernel/debug/fail_page_alloc/min-order", fault.pages ? "0" : "32");
+	write_file("/sys/kernel/debug/failslab/cache-filter", fault.pages ? "Y" : "N");
+	fault_arm(fault.nth);
+}
+
+static void fault_begin(void)
+{
+	fault.armed = fault.due;
+	fault.has_come = false;
+	if (!fault.due)
+		return;
+	fault.due = false;
+	if (fault.memory) {
+		model_copy(&before, &model);
+		arm_memory();
+		return;
+	}
+	model.failing = fault.call;
+	model.nth = fault.nth;
+	if (sim_fail(call_names[fault.call], fault.nth, false))
+		wrong("faults cannot be injected");
+}
+
+static void fault_end(void)
+{
+	if (fault.armed)
+		fault.has_come = fault.memory ? fault_disarm() :
+				 sim_fail_stop(call_names[fault.call]);
+}
+
+/* Did it fail for want of memory? The model is as it was before then */
+static bool had_no_memory(int returned)
+{
+	if (!fault.armed || !fault.memory || !fault.has_come || returned != -ENOMEM)
+		return false;
+	say("(no memory) ");
+	model_copy(&model, &before);
+
+	return true;
+}
+
+void expect(const char *what, int expected, int returned)
 {
 	say("%s: %d\n", what, returned);
 	operations++;
+	cover_outcome(what, fault.armed ? returned - 1000 : returned);
 	if (expected != returned)
 		wrong("%s returned %d (%s), expected %d (%s)", what, returned,
 		      strerror(-returned), expected, strerror(-expected));
+	if (fault.armed && !fault.memory && fault.has_come == !!model.nth)
+		wrong("%s: the call %u of %s has %scome", what, fault.nth,
+		      call_names[fault.call], fault.has_come ? "" : "not ");
+	fault.armed = false;
+	model.nth = 0;
 }
 
 static int result(int r)
@@ -99,29 +204,46 @@ static int result(int r)
 	return r < 0 ? -errno : 0;
 }
 
-static int do_ioctl(unsigned long cmd, void *arg)
+int do_ioctl(unsigned long cmd, void *arg)
 {
-	return result(ioctl(client.fd, cmd, arg));
+	int r;
+
+	fault_begin();
+	r = result(ioctl(client.fd, cmd, arg));
+	fault_end();
+
+	return r;
+}
+
+/* Of what changes nothing if there is no memory for it */
+static void expect_ioctl(const char *what, int expected, unsigned long cmd, void *arg)
+{
+	int r = do_ioctl(cmd, arg);
+
+	expect(what, had_no_memory(r) ? r : expected, r);
+}
+
+void check_memory(void)
+{
+	const char *why;
+
+	if (model_is_wild(&model))
+		return;
+	why = memory_check();
+	if (*why)
+		wrong("%s", why);
 }
 
 /* Messages */
 
-static const char *fault_name(const struct model_msg *msg)
-{
-	if (model.set_map)
-		return msg->fault == FAILS ? "fail_set_map" : "lose_map";
+union message {
+	struct vhost_msg v1;
+	struct vhost_msg_v2 v2;
+	uint8_t bytes[128];	/* longer ones have zeroes behind them */
+};
 
-	return msg->type == VHOST_IOTLB_INVALIDATE ? "fail_dma_unmap" : "fail_dma_map";
-}
-
-/* As it is written: longer ones have zeroes behind them */
-static int write_msg(const struct model_msg *msg)
+static void encode_msg(const struct model_msg *msg, union message *buf)
 {
-	union {
-		struct vhost_msg v1;
-		struct vhost_msg_v2 v2;
-		uint8_t bytes[128];
-	} buf = {};
 	struct vhost_iotlb_msg iotlb = {
 		.iova = msg->iova,
 		.size = msg->size,
@@ -129,52 +251,128 @@ static int write_msg(const struct model_msg *msg)
 		.perm = msg->perm,
 		.type = msg->type,
 	};
-	ssize_t n;
 
-	buf.v2.type = msg->version;
+	memset(buf, 0, sizeof(*buf));
+	buf->v2.type = msg->version;
 	if (msg->version == 1) {
-		buf.v1.iotlb = iotlb;
+		buf->v1.iotlb = iotlb;
 	} else {
-		buf.v2.asid = msg->asid;
-		buf.v2.iotlb = iotlb;
+		buf->v2.asid = msg->asid;
+		buf->v2.iotlb = iotlb;
 	}
-	n = write(client.fd, &buf, msg->len);
+}
+
+static int write_msg(int fd, const union message *buf, size_t len)
+{
+	ssize_t n = write(fd, buf, len);
+
 	if (n < 0)
 		return -errno;
 
 	/* All kernels say that they have taken a whole one, whatever there was */
-	return n == sizeof(buf.v2) ? 0 : -EIO;
+	return n == sizeof(buf->v2) ? 0 : -EIO;
 }
 
-static int write_as_stranger(const struct model_msg *msg)
+/* Another process, which shares the files and not the memory */
+
+struct strange {
+	int fd;
+	size_t len;
+	union message buf;
+};
+
+static int to_stranger[2], from_stranger[2];
+
+static void be_strange(void)
 {
-	pid_t pid = fork();
-	int status;
+	struct strange s;
+	int r;
 
+	end_with_parent();
+	while (read(to_stranger[0], &s, sizeof(s)) == sizeof(s)) {
+		r = write_msg(s.fd, &s.buf, s.len);
+		if (write(from_stranger[1], &r, sizeof(r)) != sizeof(r))
+			break;
+	}
+	_exit(0);
+}
+
+static void init_stranger(void)
+{
+	long pid;
+
+	if (pipe(to_stranger) || pipe(from_stranger))
+		wrong("no pipes");
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (!pid)
-		_exit(-write_msg(msg));
-	if (pid < 0 || wait_for(pid, &status) || !WIFEXITED(status))
+		be_strange();
+	if (pid < 0)
 		wrong("no child");
+}
 
-	return -WEXITSTATUS(status);
+static int write_as_stranger(const union message *buf, size_t len)
+{
+	struct strange s = { .fd = client.fd, .len = len, .buf = *buf };
+	ssize_t n;
+	int r;
+
+	if (write(to_stranger[1], &s, sizeof(s)) != sizeof(s))
+		wrong("no stranger");
+	/* libFuzzer's timer interrupts system calls */
+	do
+		n = read(from_stranger[0], &r, sizeof(r));
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(r))
+		wrong("no stranger");
+
+	return r;
+}
+
+static bool is_pinned(uint64_t pfn)
+{
+	return model_pins(&model, pfn);
+}
+
+static int model_message_result(const struct model_msg *msg, int r)
+{
+	int expected;
+
+	if (had_no_memory(r)) {
+		model_message_fails(&model, msg);
+		return r;
+	}
+	/* It shows whether it is there */
+	if (r != -EINVAL && msg->asid < MODEL_SPACES && model.space[msg->asid].may_exist)
+		model.space[msg->asid].exists = true;
+	expected = model_message(&model, msg);
+	if (!expected && msg->type == VHOST_IOTLB_UPDATE)
+		memory_remember(msg->addr, (msg->size + msg->addr % PAGE + PAGE - 1) / PAGE);
+	memory_forget(is_pinned);
+
+	return expected;
 }
 
 static void message(const struct model_msg *msg)
 {
+	union message buf;
 	char what[160];
-	int r;
+	int expected, r;
 
 	snprintf(what, sizeof(what),
-		 "msg%s v%d len %zu asid %u type %u iova %#llx size %#llx addr %#llx perm %u fault %u",
+		 "msg%s v%d len %zu asid %u type %u iova %#llx size %#llx addr %#llx perm %u",
 		 msg->stranger ? " of a stranger" : "", msg->version, msg->len, msg->asid,
 		 msg->type, (unsigned long long)msg->iova, (unsigned long long)msg->size,
-		 (unsigned long long)msg->addr, msg->perm, msg->fault);
-	if (msg->fault && sim_fail(fault_name(msg), 1, false))
-		wrong("faults cannot be injected");
-	r = msg->stranger ? write_as_stranger(msg) : write_msg(msg);
-	if (msg->fault)
-		sim_fail_stop(fault_name(msg));
-	expect(what, model_message(&model, msg), r);
+		 (unsigned long long)msg->addr, msg->perm);
+	encode_msg(msg, &buf);
+	/* It would hit the pipe to who writes it */
+	fault.due = fault.due && !(msg->stranger && fault.memory);
+	fault_begin();
+	r = msg->stranger ? write_as_stranger(&buf, msg->len) :
+	    write_msg(client.fd, &buf, msg->len);
+	fault_end();
+	expected = model_message_result(msg, r);
+	cover_outcome(model.in_batch ? "in a batch" : "", msg->type << 8 | -expected);
+	expect(what, expected, r);
 }
 
 /* Decoding */
@@ -186,14 +384,15 @@ static uint64_t decode_iova(uint8_t a)
 	return bases[a >> 6] + (a >> 3 & 7) * PAGE + (a & 4 ? PAGE / 2 : 0);
 }
 
-static uint64_t decode_size(uint8_t b)
+/* More ranges than a table once held take long, and so are made by few of all inputs */
+static uint64_t decode_size(const struct op *op)
 {
 	static const uint64_t sizes[] = {
 		PAGE, PAGE, PAGE, 2 * PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE, 5 * PAGE,
 		8 * PAGE, PAGE / 2, 1, 0, PAGE + 1, ALIAS_PAGES * PAGE, BIT_ULL(63), -1,
 	};
 
-	return sizes[b >> 4];
+	return op->b >> 4 == 13 && (op->b & 15) != WINDOW_PAGES ? 6 * PAGE : sizes[op->b >> 4];
 }
 
 static struct model_msg decode_msg(const struct op *op, uint8_t type)
@@ -209,7 +408,7 @@ static struct model_msg decode_msg(const struct op *op, uint8_t type)
 		.type = type,
 		.perm = perms[op->c & 3],
 		.iova = decode_iova(op->a),
-		.size = decode_size(op->b),
+		.size = decode_size(op),
 	};
 
 	msg.addr = memory_addr(op->b & 15) + msg.iova % PAGE;
@@ -217,26 +416,33 @@ static struct model_msg decode_msg(const struct op *op, uint8_t type)
 	case 4:
 		msg.addr += PAGE / 4;
 		break;
-	case 5:
-		msg.fault = FAILS;
-		break;
-	case 6:
-		msg.fault = model.set_map ? LOSES_ALL : FAILS;
-		break;
 	case 7:
 		msg.asid += 2;
 		break;
 	}
-	if (!has_faults)
-		msg.fault = WORKS;
 
 	return msg;
+}
+
+/* Two kinds of messages come with a fault of their own */
+static void msg_fault(const struct op *op, uint8_t type)
+{
+	enum model_call calls[] = { CALL_SET_MAP, CALL_LOSE_MAP };
+	unsigned int i = (op->c >> 5) - 5;
+
+	if (i > 1)
+		return;
+	if (model.set_map)
+		call_fails(calls[i], 1);
+	else
+		call_fails(type == VHOST_IOTLB_INVALIDATE ? CALL_DMA_UNMAP : CALL_DMA_MAP, 1);
 }
 
 static void decoded_msg(const struct op *op, uint8_t type)
 {
 	struct model_msg msg = decode_msg(op, type);
 
+	msg_fault(op, type);
 	message(&msg);
 }
 
@@ -270,7 +476,6 @@ static void op_odd_msg(const struct op *op)
 	if (op->c & 16)
 		msg.perm |= 4;
 	msg.len = op->c & 32 ? op->b >> 2 : msg.len;
-	msg.fault = WORKS;
 	message(&msg);
 }
 
@@ -278,39 +483,131 @@ static void op_stranger(const struct op *op)
 {
 	struct model_msg msg = decode_msg(op, VHOST_IOTLB_UPDATE);
 
-	msg.fault = WORKS;
 	msg.stranger = true;
 	message(&msg);
+}
+
+/* The page of the client's rings and buffers, where the device finds them */
+static void ring_page(uint32_t asid, uint8_t type)
+{
+	const struct model_msg msg = {
+		.version = 2, .len = sizeof(struct vhost_msg_v2), .asid = asid, .type = type,
+		.perm = VHOST_ACCESS_RW, .iova = RING_IOVA, .size = sizeof(*client.page),
+		.addr = (uintptr_t)client.page,
+	};
+
+	message(&msg);
+}
+
+static void op_ring_page(const struct op *op)
+{
+	ring_page(op->a & 1, op->b & 1 ? VHOST_IOTLB_INVALIDATE : VHOST_IOTLB_UPDATE);
+}
+
+static void op_fault(const struct op *op)
+{
+	operations++;
+	if (op->a & 8 || (op->a & 7) == CALLS)
+		allocation_fails(op->a & 16, 1 + op->b % 16);
+	else
+		call_fails(op->a & 7, 1 + op->b % 4);
+}
+
+static void check_pins(void)
+{
+	long charged = pins_of_process(), pinned = pins_in_system() - pins;
+
+	say("pins\n");
+	if (charged != (long)model_charged(&model))
+		wrong("%ld pages are charged, expected %ld", charged, (long)model_charged(&model));
+	if (pinned != (long)model_pinned(&model))
+		wrong("%ld pages are pinned, expected %ld", pinned, (long)model_pinned(&model));
+}
+
+/* What the device keeps from one client to the next, as it was in the beginning */
+static void settle(void)
+{
+	struct vhost_vdpa_config *c = calloc(1, sizeof(*c) + config_size);
+	struct vhost_vring_state num = { .num = CLIENT_RING_NUM };
+	int fd = open(dev.path, O_RDWR | O_CLOEXEC);
+
+	if (!c || fd < 0 || ioctl(fd, VHOST_SET_OWNER))
+		wrong("the device cannot be set up as it was");
+	for (num.index = 0; num.index < MODEL_RINGS; num.index++) {
+		if (ioctl(fd, VHOST_SET_VRING_NUM, &num))
+			wrong("the device cannot be set up as it was");
+		model_ring_size(&model, num.index, true);
+	}
+	c->len = config_size;
+	memcpy(c->buf, first_config, config_size);
+	if (ioctl(fd, VHOST_VDPA_SET_CONFIG, c))
+		wrong("the device cannot be set up as it was");
+	close(fd);
+	free(c);
+	memcpy(config, first_config, config_size);
+	unsettled = false;
 }
 
 /* The life of the file */
 
 static void op_open(const struct op *op)
 {
-	int fd = open(dev.path, O_RDWR | O_CLOEXEC);
+	int fd, r;
 
+	fault_begin();
+	fd = open(dev.path, O_RDWR | O_CLOEXEC);
+	r = result(fd);
+	fault_end();
 	if (fd >= 0)
 		client.fd = fd;
-	expect("open", model_open(&model), result(fd));
+	expect("open", had_no_memory(r) ? r : model_open(&model), r);
+	memory_forget(is_pinned);
 }
 
 static void op_close(const struct op *op)
 {
+	fault_begin();
 	close(client.fd);
+	fault_end();
 	client.fd = -1;
 	model_close(&model);
+	/* For that, it needs no memory that it could not do without */
+	fault.armed = fault.armed && !fault.memory;
 	expect("close", 0, 0);
+	check_memory();
+	memory_forget(is_pinned);
+}
+
+/* The next owner is a driver of virtio, for which the device must work; then we have it back */
+static void op_rebind(const struct op *op)
+{
+	/* It takes as long as a hundred others */
+	if ((op->a & 31) != 17)
+		return;
+	if (model.open)
+		op_close(op);
+	fault.due = false;
+	expect("bind virtio_vdpa", 0, vdpa_bind(&dev, "virtio_vdpa"));
+	expect("a frame of virtio_net", 0, virtio_io(&dev));
+	model_passed_on(&model);
+	check_pins();
+	expect("bind vhost_vdpa", 0, vdpa_bind(&dev, "vhost_vdpa"));
+	unsettled = true;
+	settle();
 }
 
 static void op_own(const struct op *op)
 {
-	expect("own", model_own(&model), do_ioctl(VHOST_SET_OWNER, NULL));
+	int r = do_ioctl(VHOST_SET_OWNER, NULL);
+
+	expect("own", had_no_memory(r) ? r : model_own(&model), r);
 }
 
 static void ack(uint64_t features)
 {
-	expect("ack", model_ack(&model, features),
-	       do_ioctl(VHOST_SET_BACKEND_FEATURES, &features));
+	int r = do_ioctl(VHOST_SET_BACKEND_FEATURES, &features);
+
+	expect("ack", model_ack(&model, features), r);
 }
 
 static void ack_choice(uint8_t choice)
@@ -332,41 +629,77 @@ static void op_ack(const struct op *op)
 
 /* The virtio device */
 
-static void status(uint8_t value)
+/* A reset that had no memory to tell the parent once more */
+static int reset_without_memory(int r)
 {
-	char what[32];
+	model.failing = CALL_SET_MAP;
+	model.nth = 1;
+	model_status(&model, 0);
+	model.nth = 0;
 
+	return r;
+}
+
+int set_status(uint8_t value)
+{
+	bool was_wild = model_is_wild(&model);
+	char what[32];
+	int r;
+
+	/* Which one of both could not be told would remain unknown */
+	if (fault.due && fault.memory && !value && model.space[0].unsure && model.space[1].unsure)
+		fault.due = false;
 	snprintf(what, sizeof(what), "status %#x", value);
-	expect(what, model_status(&model, value), do_ioctl(VHOST_VDPA_SET_STATUS, &value));
+	r = do_ioctl(VHOST_VDPA_SET_STATUS, &value);
+	expect(what, had_no_memory(r) ? reset_without_memory(r) : model_status(&model, value), r);
+	if (was_wild)
+		check_memory();
+
+	return r;
 }
 
 static void op_status(const struct op *op)
 {
 	static const uint8_t values[] = { 0, 1, 3, 0xb, 0xf, 0x80, 4, 0xb };
 
-	status(values[op->a & 7]);
+	set_status(values[op->a & 7]);
 }
 
 static void op_reset(const struct op *op)
 {
-	status(0);
+	set_status(0);
+}
+
+int set_features(uint64_t features)
+{
+	int r = do_ioctl(VHOST_SET_FEATURES, &features);
+
+	expect("features", model_features(&model, features), r);
+
+	return r;
 }
 
 static void op_features(const struct op *op)
 {
-	uint64_t features = op->a & 1 ? FEATURES : op->a & 2 ? 0 : -1ULL;
+	set_features(op->a & 1 ? FEATURES : op->a & 2 ? 0 : -1ULL);
+}
 
-	expect("features", model_features(&model, features),
-	       do_ioctl(VHOST_SET_FEATURES, &features));
+int set_group(uint32_t group, uint32_t asid)
+{
+	struct vhost_vring_state s = { .index = group, .num = asid };
+	int r = do_ioctl(VHOST_VDPA_SET_GROUP_ASID, &s);
+
+	expect("group", model_group(&model, group, asid), r);
+
+	return r;
 }
 
 static void op_group(const struct op *op)
 {
-	struct vhost_vring_state s = { .index = op->a & 3, .num = op->b & 3 };
-
-	expect("group", model_group(&model, s.index, s.num),
-	       do_ioctl(VHOST_VDPA_SET_GROUP_ASID, &s));
+	set_group(op->a & 3, op->b & 3);
 }
+
+/* Rings */
 
 /* What an ioctl of a ring has to say if the ring is there, and its number is good */
 static int ring_result(const struct op *op, int r)
@@ -375,6 +708,50 @@ static int ring_result(const struct op *op, int r)
 		return -EPERM;
 
 	return (op->a & 3) < MODEL_RINGS ? r : -ENOBUFS;
+}
+
+/* To go on elsewhere than where it is has the device take what it was not given */
+static void ring_base(unsigned int index, uint16_t base)
+{
+	struct model_ring *ring = &model.ring[index];
+
+	if (ring->set == OURS && base != ring->base)
+		ring->set = WILD;
+	if (ring->at == OURS && base != ring->base)
+		ring->at = WILD;
+	model_ring_base(&model, index, base);
+}
+
+static void expect_state(const char *what, uint32_t expected, const struct vhost_vring_state *s)
+{
+	if (s->num != expected)
+		wrong("%s of ring %u is %u, expected %u", what, s->index, s->num, expected);
+}
+
+/* What comes of it, if it is right */
+static void ring_state(unsigned long cmd, const struct vhost_vring_state *s)
+{
+	uint32_t group = 0;
+
+	switch (cmd) {
+	case VHOST_SET_VRING_NUM:
+		unsettled = true;
+		model_ring_size(&model, s->index, s->num == CLIENT_RING_NUM);
+		break;
+	case VHOST_SET_VRING_BASE:
+		ring_base(s->index, s->num);
+		break;
+	case VHOST_GET_VRING_BASE:
+		if (model.ring[s->index].base_is_known)
+			expect_state("the base", model.ring[s->index].base, s);
+		break;
+	case VHOST_VDPA_SET_VRING_ENABLE:
+		model_ring_ready(&model, s->index, s->num);
+		break;
+	default:
+		model_group_of(&model, s->index, cmd != VHOST_VDPA_GET_VRING_GROUP, &group);
+		expect_state("the group", group, s);
+	}
 }
 
 static void op_ring_state(const struct op *op)
@@ -395,11 +772,45 @@ static void op_ring_state(const struct op *op)
 		{ VHOST_VDPA_SET_VRING_ENABLE, 1, 0 },
 		{ VHOST_VDPA_SET_VRING_ENABLE, 0, 0 },
 		{ VHOST_VDPA_GET_VRING_GROUP, 0, 0 },
+		{ VHOST_VDPA_GET_VRING_DESC_GROUP, 0, 0 },
+		{ VHOST_SET_VRING_NUM, 256, 0 },
 	};
-	unsigned int i = op->b % 11;
+	unsigned int i = op->b % 13;
 	struct vhost_vring_state s = { .index = op->a & 3, .num = choices[i].num };
+	int r = do_ioctl(choices[i].cmd, &s), expected = ring_result(op, choices[i].r);
+	uint32_t group;
 
-	expect("ring", ring_result(op, choices[i].r), do_ioctl(choices[i].cmd, &s));
+	if (!expected && choices[i].cmd == VHOST_VDPA_GET_VRING_DESC_GROUP)
+		expected = model.offered & F_DESC_ASID ?
+			   model_group_of(&model, s.index, true, &group) : -EOPNOTSUPP;
+	expect("ring", expected, r);
+	if (!r)
+		ring_state(choices[i].cmd, &s);
+}
+
+static int ring_addr(const struct vhost_vring_addr *addr, int expected)
+{
+	int r = do_ioctl(VHOST_SET_VRING_ADDR, (void *)addr);
+
+	expect("ring address", expected, r);
+
+	return r;
+}
+
+int set_ring_addr(unsigned int ring, uint64_t desc, uint64_t avail, uint64_t used,
+		  enum model_place place)
+{
+	struct vhost_vring_addr addr = {
+		.index = ring,
+		.desc_user_addr = desc,
+		.avail_user_addr = avail,
+		.used_user_addr = used,
+	};
+	int r = ring_addr(&addr, 0);
+
+	model_ring_place(&model, ring, place);
+
+	return r;
 }
 
 /* Rings anywhere: what they say then is what is in memory */
@@ -413,82 +824,136 @@ static void op_ring_addr(const struct op *op)
 		.avail_user_addr = iova + 256 + (op->c == 2),
 		.used_user_addr = iova + 512,
 	};
+	int bad = addr.flags ? -EOPNOTSUPP : op->c == 2 ? -EINVAL : 0;
 
-	expect("ring address", ring_result(op, addr.flags ? -EOPNOTSUPP : op->c == 2 ? -EINVAL : 0),
-	       do_ioctl(VHOST_SET_VRING_ADDR, &addr));
+	if (!ring_addr(&addr, ring_result(op, bad)))
+		model_ring_place(&model, addr.index, WILD);
 }
 
 static void op_ring_file(const struct op *op)
 {
 	struct vhost_vring_file f = { .index = op->a & 3, .fd = -1 };
-	unsigned int ring = f.index % MODEL_RINGS;
-	unsigned long cmd = op->b & 4 ? VHOST_SET_VRING_CALL : VHOST_SET_VRING_KICK;
+	struct model_ring *ring = &model.ring[f.index % MODEL_RINGS];
+	bool call = op->b & 4;
 	int r = 0;
 
 	switch (op->b & 3) {
 	case 0:
 	case 1:
-		f.fd = cmd == VHOST_SET_VRING_CALL ? client.call[ring] : client.kick[ring];
+		f.fd = call ? client.call[f.index % MODEL_RINGS] :
+			      client.kick[f.index % MODEL_RINGS];
 		break;
 	case 2:
 		f.fd = 1000000;
 		r = -EBADF;
 		break;
 	}
-	/* It may have been kicked already */
-	wild = true;
-	expect("ring file", ring_result(op, r), do_ioctl(cmd, &f));
+	r = ring_result(op, r);
+	expect_ioctl("ring file", r, call ? VHOST_SET_VRING_CALL : VHOST_SET_VRING_KICK, &f);
+	if (r)
+		return;
+	if (call)
+		ring->call = ring->calls = f.fd >= 0;
+	else
+		ring->kick = f.fd >= 0;
 }
 
 static void op_kick(const struct op *op)
 {
-	wild = true;
 	say("kick %u\n", op->a % MODEL_RINGS);
 	operations++;
 	eventfd_write(client.kick[op->a % MODEL_RINGS], 1);
+}
+
+/* The configuration */
+
+static void check_config(uint32_t offset, const uint8_t *got, uint32_t len)
+{
+	const uint16_t status = htole16(VIRTIO_NET_S_LINK_UP);
+
+	memcpy(config + offsetof(struct virtio_net_config, status), &status, sizeof(status));
+	if (memcmp(config + offset, got, len))
+		wrong("%u bytes of the configuration at %u are others", len, offset);
 }
 
 static void op_config(const struct op *op)
 {
 	struct {
 		struct vhost_vdpa_config head;
-		uint8_t buf[256];
-	} config = { .head = { .off = op->a & 31, .len = op->b & 63 } };
+		uint8_t buf[CONFIG_SIZE];
+	} c = { .head = { .off = op->a & 31, .len = op->b & 63 } };
 	uint32_t size = 0;
+	unsigned int i;
 	bool fits;
 
-	expect("config size", 0, do_ioctl(VHOST_VDPA_GET_CONFIG_SIZE, &size));
-	fits = config.head.len && config.head.off <= size &&
-	       config.head.len <= size - config.head.off;
-	expect("get config", fits ? 0 : -EINVAL, do_ioctl(VHOST_VDPA_GET_CONFIG, &config));
-	if (op->c & 1)
-		expect("set config", fits ? 0 : -EINVAL, do_ioctl(VHOST_VDPA_SET_CONFIG, &config));
+	expect_ioctl("config size", 0, VHOST_VDPA_GET_CONFIG_SIZE, &size);
+	if (size != config_size)
+		wrong("the configuration has %u bytes, expected %u", size, config_size);
+	fits = c.head.len && c.head.off <= size && c.head.len <= size - c.head.off;
+	expect_ioctl("get config", fits ? 0 : -EINVAL, VHOST_VDPA_GET_CONFIG, &c);
+	if (fits)
+		check_config(c.head.off, c.head.buf, c.head.len);
+	if (!(op->c & 1))
+		return;
+	for (i = 0; op->c & 2 && i < c.head.len; i++)
+		c.head.buf[i] ^= op->c;
+	expect_ioctl("set config", fits ? 0 : -EINVAL, VHOST_VDPA_SET_CONFIG, &c);
+	if (fits) {
+		unsettled = true;
+		memcpy(config + c.head.off, c.head.buf, c.head.len);
+	}
+}
+
+static void get(const char *what, unsigned long cmd, uint64_t expected)
+{
+	uint64_t value = 0;
+
+	expect_ioctl(what, 0, cmd, &value);
+	if (value != expected)
+		wrong("%s: it is %#llx, expected %#llx", what, (unsigned long long)value,
+		      (unsigned long long)expected);
 }
 
 static void op_get(const struct op *op)
 {
-	struct vhost_vdpa_iova_range range;
-	uint64_t value;
-	uint8_t now;
+	struct vhost_vdpa_iova_range range = {};
 
-	expect("get id", 0, do_ioctl(VHOST_VDPA_GET_DEVICE_ID, &value));
-	expect("get features", 0, do_ioctl(VHOST_GET_FEATURES, &value));
-	expect("get backend features", 0, do_ioctl(VHOST_GET_BACKEND_FEATURES, &value));
-	expect("get ring size", 0, do_ioctl(VHOST_VDPA_GET_VRING_NUM, &value));
-	expect("get groups", 0, do_ioctl(VHOST_VDPA_GET_GROUP_NUM, &value));
-	expect("get spaces", 0, do_ioctl(VHOST_VDPA_GET_AS_NUM, &value));
-	expect("get range", 0, do_ioctl(VHOST_VDPA_GET_IOVA_RANGE, &range));
-	expect("get status", 0, do_ioctl(VHOST_VDPA_GET_STATUS, &now));
-	if (now != model.status)
-		wrong("status is %#x, expected %#x", now, model.status);
+	get("get id", VHOST_VDPA_GET_DEVICE_ID, VIRTIO_ID_NET);
+	get("get features", VHOST_GET_FEATURES, device_features);
+	get("get backend features", VHOST_GET_BACKEND_FEATURES, model.offered);
+	get("get ring size", VHOST_VDPA_GET_VRING_NUM, 256);
+	get("get groups", VHOST_VDPA_GET_GROUP_NUM, model.groups);
+	get("get spaces", VHOST_VDPA_GET_AS_NUM, MODEL_SPACES);
+	get("get rings", VHOST_VDPA_GET_VQS_COUNT, MODEL_RINGS);
+	get("get status", VHOST_VDPA_GET_STATUS, model.status);
+	expect_ioctl("get range", 0, VHOST_VDPA_GET_IOVA_RANGE, &range);
+	if (range.first || range.last != UINT64_MAX)
+		wrong("the range of addresses is another one");
 }
 
 static void op_suspend(const struct op *op)
 {
-	expect("suspend", 0, do_ioctl(VHOST_VDPA_SUSPEND, NULL));
+	int r = do_ioctl(VHOST_VDPA_SUSPEND, NULL);
+
+	expect("suspend", model_suspend(&model), r);
 }
 
 /* What it may pin */
+
+/* What is charged for the page of the rings, which does not count for the input */
+static uint64_t ring_pages(void)
+{
+	uint64_t pages = 0;
+	unsigned int i;
+	size_t j;
+
+	for (i = 0; i < MODEL_SPACES; i++)
+		for (j = 0; j < model.space[i].mapped.n; j++)
+			if (model.space[i].mapped.run[j].iova == RING_IOVA)
+				pages++;
+
+	return pages;
+}
 
 static void set_limit(uint64_t pages)
 {
@@ -506,24 +971,13 @@ static void op_limit(const struct op *op)
 
 	say("limit %llu\n", (unsigned long long)limits[op->a & 7]);
 	operations++;
-	set_limit(limits[op->a & 7]);
+	set_limit(op->a & 7 ? limits[op->a & 7] + ring_pages() : limits[0]);
 }
 
 static void op_memory(const struct op *op)
 {
 	say("memory: %s %u\n", memory_change(op->a, op->b), op->b);
 	operations++;
-}
-
-static void check_pins(void)
-{
-	long charged = pins_of_process(), pinned = pins_in_system() - pins;
-
-	say("pins\n");
-	if (charged != (long)model_charged(&model))
-		wrong("%ld pages are charged, expected %ld", charged, (long)model_charged(&model));
-	if (pinned != (long)model_pinned(&model))
-		wrong("%ld pages are pinned, expected %ld", pinned, (long)model_pinned(&model));
 }
 
 static void op_pins(const struct op *op)
@@ -533,117 +987,58 @@ static void op_pins(const struct op *op)
 
 /* What the device reaches */
 
-/* The pages around the address; false: one of them is not of the block */
-static bool fill_reach(uint32_t asid, uint64_t iova)
+static void op_probe(const struct op *op)
 {
-	uint64_t page = (iova & ~(PAGE - 1)) - PAGE;
-	const struct model_run *run;
-	long at;
-	int i;
+	uint64_t iova = decode_iova(op->a);
+	unsigned int flags = (op->b & 4 ? 0 : PROBE_BIND) | (op->b & 8 ? PROBE_APART : 0) |
+			     (op->b & 16 ? PROBE_CALLS : 0);
 
-	reach.n = 0;
-	for (i = 0; i < 3; i++, page += PAGE) {
-		run = model_reach(&model, asid, page);
-		if (!run)
-			continue;
-		at = memory_block_page(run->pfn + (page - run->iova) / PAGE);
-		if (at < 0)
-			return false;
-		reach.range[reach.n++] = (struct reach_range) {
-			.iova = page, .size = PAGE, .offset = at * PAGE, .perm = run->perm,
-		};
+	switch (op->b & 3) {
+	case 0:
+		probe(op->a & 1, iova, 1, flags);
+		break;
+	case 1:
+		probe(op->a & 1, iova - 1, 1, flags);
+		break;
+	default:
+		/* Not over the end of all addresses */
+		probe(op->a & 1, iova - 32 < iova ? iova - 32 : iova, 64, flags);
+		break;
 	}
+}
+
+/* A range that is mapped, if there is one, and not that of the rings */
+static bool choose_run(const struct model_runs *runs, unsigned int nth, struct model_run *run)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < runs->n; i++)
+		n += runs->run[i].iova != RING_IOVA;
+	if (!n)
+		return false;
+	for (i = 0, nth %= n; i < runs->n; i++)
+		if (runs->run[i].iova != RING_IOVA && !nth--)
+			break;
+	*run = runs->run[i];
 
 	return true;
 }
 
-static void ring_page(uint32_t asid, uint8_t type)
-{
-	const struct model_msg msg = {
-		.version = 2, .len = sizeof(struct vhost_msg_v2), .asid = asid, .type = type,
-		.perm = VHOST_ACCESS_RW, .iova = RING_IOVA, .size = sizeof(*client.page),
-		.addr = (uintptr_t)client.page,
-	};
-
-	message(&msg);
-}
-
-static void start_device(uint32_t asid)
-{
-	int r;
-
-	client.asid = asid;
-	r = client_start(&client);
-	if (r)
-		wrong("the device does not start: %d", r);
-}
-
-/* As a client that keeps its mappings over the resets that it takes */
-static void probe(uint32_t asid, uint64_t iova, unsigned int len)
-{
-	const struct model_msg end = {
-		.version = 2, .len = sizeof(struct vhost_msg_v2), .asid = model.batch_asid,
-		.type = VHOST_IOTLB_BATCH_END,
-	};
-	uint64_t acked = model.acked, limit = model.limit;
-	const char *why;
-
-	if (!model.open || !model.owned)
-		return;
-	set_limit(-1ULL);
-	ack(F_BASIC | F_PERSIST);
-	if (model.in_batch)
-		message(&end);
-	status(0);
-	if (wild)
-		memcpy(reach.expected, reach.mem, reach.size);
-	wild = false;
-	ring_page(asid, VHOST_IOTLB_UPDATE);
-	if (fill_reach(asid, iova)) {
-		start_device(asid);
-		why = reach_probe(&reach, iova, len);
-		say("probe asid %u, %u bytes at %#llx: %s\n", asid, len,
-		    (unsigned long long)iova, why);
-		if (*why)
-			wrong("%s", why);
-		status(0);
-	}
-	ring_page(asid, VHOST_IOTLB_INVALIDATE);
-	ack(acked);
-	set_limit(limit);
-}
-
-static void op_probe(const struct op *op)
-{
-	uint64_t iova = decode_iova(op->a);
-
-	switch (op->b & 3) {
-	case 0:
-		probe(op->a & 1, iova, 1);
-		break;
-	case 1:
-		probe(op->a & 1, iova - 1, 1);
-		break;
-	default:
-		/* Not over the end of all addresses */
-		probe(op->a & 1, iova - 32 < iova ? iova - 32 : iova, 64);
-		break;
-	}
-}
-
-/* At the end, a border of something that is mapped, or was */
+/* At the end, the borders of something that is mapped, and of something that was not */
 static void last_probe(uint8_t choice)
 {
-	const struct model_runs *runs = &model.space[choice & 1].device;
-	const struct model_run *run;
+	struct model_run run = { .iova = BIT_ULL(40), .pages = 1 };
+	unsigned int flags = PROBE_BIND | PROBE_CALLS;
+	uint32_t asid = choice & 1;
+	uint64_t end;
 
-	if (!runs->n)
-		return;
-	run = &runs->run[(choice >> 2) % runs->n];
-	if (choice & 2)
-		probe(choice & 1, run->iova + run->pages * PAGE - 1, 1);
-	else if (run->iova)
-		probe(choice & 1, run->iova - 32, 64);
+	choose_run(&model.space[asid].mapped, choice >> 2 & 7, &run);
+	end = run.iova + run.pages * PAGE;
+	probe(asid, end - 1, 1, flags);
+	if (run.iova)
+		probe(asid, run.iova - 32, 64, flags);
+	if (end)
+		probe(asid, end, 1, flags);
 }
 
 /* As often as they are there */
@@ -655,25 +1050,73 @@ static void (*const ops[])(const struct op *op) = {
 	op_batch_end, op_odd_msg, op_stranger, op_close, op_own, op_ack, op_status,
 	op_reset, op_features, op_group, op_ring_state, op_ring_addr, op_ring_file,
 	op_kick, op_config, op_get, op_suspend, op_pins, op_probe, op_probe, op_memory,
+	op_fault, op_fault, op_fault, op_ring_page, op_probe, op_rebind,
 };
+
+static void mark_space(const struct model_runs *runs)
+{
+	uint64_t page;
+	size_t i;
+
+	for (i = 0; i < runs->n; i++)
+		for (page = 0; page < runs->run[i].pages; page++)
+			if (runs->run[i].perm & VHOST_ACCESS_WO)
+				memory_is_unknown(runs->run[i].pfn + page);
+}
+
+/* What a device may have written to that works on rings that the input made up */
+static void mark_wild(void)
+{
+	struct model_ring *ring;
+
+	if (!model_is_wild(&model))
+		return;
+	for (ring = model.ring; ring < model.ring + MODEL_RINGS; ring++) {
+		if (ring->at != WILD)
+			continue;
+		ring->base_is_known = false;
+		mark_space(&model.space[ring->asid].device);
+		mark_space(&model.space[ring->ring_asid].device);
+	}
+}
 
 static void do_op(const struct op *op)
 {
 	unsigned int i = op->code % (sizeof(ops) / sizeof(ops[0]));
 
-	if (i > 2 && !model.open)
+	/* Faults can be due at an open, too */
+	if (i > 2 && !model.open && ops[i] != op_fault && ops[i] != op_rebind)
 		op_open(op);
 	else
 		ops[i](op);
+	mark_wild();
 	cover_take();
 }
 
-/* Most lives begin in the same way */
-static void begin(uint8_t head)
+/* The same whatever was before, so that each input can be replayed by itself */
+static void begin_as_always(void)
 {
+	eventfd_t n;
+	int i;
+
 	journal_length = 0;
 	journal[0] = '\0';
+	fault.due = false;
 	set_limit(-1ULL);
+	for (i = 0; i < MODEL_RINGS; i++) {
+		eventfd_read(client.kick[i], &n);
+		eventfd_read(client.call[i], &n);
+	}
+	memset(client.page, 0, sizeof(*client.page));
+	memory_restore();
+	if (unsettled)
+		settle();
+}
+
+/* Most lives begin in the same way, with rings that can be used everywhere */
+static void begin(uint8_t head, uint8_t rings)
+{
+	begin_as_always();
 	if (head & 1)
 		return;
 	op_open(NULL);
@@ -681,18 +1124,40 @@ static void begin(uint8_t head)
 		return;
 	op_own(NULL);
 	ack_choice(head >> 2);
+	if (!(rings & 0x80))
+		ring_page(0, VHOST_IOTLB_UPDATE);
+	if (!(rings & 0x40))
+		ring_page(1, VHOST_IOTLB_UPDATE);
 }
 
-static void end(uint8_t head)
+static void end(uint8_t head, bool look)
 {
-	check_pins();
+	fault.due = false;
+	if (look)
+		check_pins();
 	if (!(head & 32))
 		last_probe(head);
 	if (model.open)
 		op_close(NULL);
 	check_pins();
-	memory_restore();
+	/* What a device keeps that did not stop is the next one's to let go of */
+	if (model_pinned(&model)) {
+		op_open(NULL);
+		op_close(NULL);
+		check_pins();
+	}
 	cover_take();
+}
+
+/* To count pins takes long: not always more often than once */
+static bool is_looked_at(const uint8_t *data, size_t size)
+{
+	unsigned int sum = 0;
+
+	while (size--)
+		sum += data[size];
+
+	return careful || sum % 4 == 0;
 }
 
 void fuzz_one(const uint8_t *data, size_t size)
@@ -703,12 +1168,26 @@ void fuzz_one(const uint8_t *data, size_t size)
 	if (size < FUZZ_HEAD)
 		return;
 	sequences++;
-	begin(data[0]);
+	begin(data[0], data[1]);
 	for (; at + FUZZ_OP <= size && at < most; at += FUZZ_OP) {
 		memcpy(&op, data + at, sizeof(op));
 		do_op(&op);
 	}
-	end(data[1]);
+	end(data[1], is_looked_at(data, size));
+}
+
+static void get_config(int fd)
+{
+	struct vhost_vdpa_config *c = calloc(1, sizeof(*c) + CONFIG_SIZE);
+
+	if (!c || ioctl(fd, VHOST_GET_FEATURES, &device_features) ||
+	    ioctl(fd, VHOST_VDPA_GET_CONFIG_SIZE, &config_size) || config_size > CONFIG_SIZE)
+		wrong("the device has no configuration");
+	c->len = config_size;
+	if (ioctl(fd, VHOST_VDPA_GET_CONFIG, c))
+		wrong("the device has no configuration");
+	memcpy(first_config, c->buf, config_size);
+	free(c);
 }
 
 /* What the device is like, which is all that it is believed */
@@ -719,6 +1198,7 @@ static void ask_device(void)
 
 	if (fd < 0 || ioctl(fd, VHOST_VDPA_GET_GROUP_NUM, &groups))
 		wrong("the device does not open");
+	get_config(fd);
 	close(fd);
 	model.groups = groups;
 	model.offered = F_BASIC | BIT_ULL(VHOST_BACKEND_F_SUSPEND) | F_PERSIST |
@@ -737,8 +1217,6 @@ static void init_client(void)
 	client.nvqs = MODEL_RINGS;
 	client.iova = RING_IOVA;
 	client.refusals = -1;
-	/* As the simulator takes a request and refuses it before it looks at the next */
-	client.io_ms = 1;
 	client.page = mmap(NULL, sizeof(*client.page), PROT_READ | PROT_WRITE,
 			   MAP_ANONYMOUS | MAP_POPULATE | MAP_SHARED, -1, 0);
 	if (client.page == MAP_FAILED)
@@ -754,6 +1232,8 @@ void fuzz_init(void)
 	const char *name = getenv("FUZZ_PARENT"), *why;
 
 	loud = getenv("FUZZ_TRACE");
+	careful = getenv("FUZZ_CAREFUL");
+	init_stranger();
 	/* What was done last is what matters if it ends there */
 	if (loud)
 		setvbuf(stdout, NULL, _IOLBF, 0);
@@ -769,7 +1249,9 @@ void fuzz_init(void)
 			wrong("no memory");
 	} while (!memory_take_block(&reach));
 	memory_init(client.page, sizeof(*client.page));
-	has_faults = !access("/sys/kernel/debug/vdpa_sim", F_OK);
+	has_calls = !access("/sys/kernel/debug/vdpa_sim", F_OK);
+	has_memory = !fault_init();
+	settle();
 	pins = pins_in_system();
 }
 

@@ -23,6 +23,8 @@ unsigned long fuzz_operations(void);
 /* The edges that the kernel has taken for this thread, if it tells */
 void cover_init(void);
 void cover_take(void);
+/* What an operation has ended in counts as well */
+void cover_outcome(const char *what, int result);
 void cover_write(const char *path);
 
 #endif

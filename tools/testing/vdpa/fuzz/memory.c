@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,17 @@ static int prot[WINDOW_PAGES];
 static unsigned int file_pages = WINDOW_FILE;
 static bool changed;
 
+/* Pages that are not of the block, while they are pinned */
+#define OTHERS		64
+static struct other {
+	uint64_t pfn;		/* 0: none */
+	uint64_t addr;		/* where it was found */
+	bool known;
+	uint8_t content[PAGE];
+} others[OTHERS];
+static bool block_is_unknown[BLOCK_PAGES];
+static uint8_t zeroes[PAGE];
+
 static void die(const char *what)
 {
 	perror(what);
@@ -51,7 +63,7 @@ static uint64_t read_pfn(uint64_t addr)
 	return entry & (BIT_ULL(55) - 1);
 }
 
-long memory_block_page(uint64_t pfn)
+static long block_page(uint64_t pfn)
 {
 	long i;
 
@@ -109,12 +121,134 @@ uint64_t memory_addr(unsigned int page)
 	return page == WINDOW_PAGES ? (uintptr_t)alias : -PAGE;
 }
 
+/* Contents */
+
+static struct other *find_other(uint64_t pfn)
+{
+	unsigned int i;
+
+	for (i = 0; i < OTHERS; i++)
+		if (others[i].pfn == pfn)
+			return &others[i];
+
+	return NULL;
+}
+
+uint8_t *memory_content(uint64_t pfn)
+{
+	long page = block_page(pfn);
+	struct other *other;
+
+	if (page >= 0)
+		return block_is_unknown[page] ? NULL : block->expected + page * PAGE;
+	if (pfn == memory.zero_pfn)
+		return zeroes;
+	other = find_other(pfn);
+
+	return other && other->known ? other->content : NULL;
+}
+
+static void remember_page(uint64_t addr)
+{
+	uint64_t pfn = read_pfn(addr);
+	struct other *other;
+
+	if (!pfn || pfn == memory.zero_pfn || find_other(pfn))
+		return;
+	other = find_other(0);
+	if (!other)
+		return;
+	/* What the device does to it is to be undone */
+	changed = true;
+	other->pfn = pfn;
+	other->addr = addr;
+	other->known = true;
+	memcpy(other->content, (void *)addr, PAGE);
+}
+
+void memory_remember(uint64_t addr, uint64_t pages)
+{
+	long page;
+
+	for (addr &= ~(PAGE - 1); pages; pages--, addr += PAGE) {
+		page = window_page(addr);
+		if (page >= WINDOW_BLOCK && can_pin(addr, false))
+			remember_page(addr);
+	}
+}
+
+void memory_forget(bool (*pinned)(uint64_t pfn))
+{
+	struct other *other;
+
+	for (other = others; other < others + OTHERS; other++)
+		if (other->pfn && !pinned(other->pfn))
+			other->pfn = 0;
+}
+
+void memory_is_unknown(uint64_t pfn)
+{
+	long page = block_page(pfn);
+	struct other *other = find_other(pfn);
+
+	if (page >= 0)
+		block_is_unknown[page] = true;
+	else if (other)
+		other->known = false;
+}
+
+/* The client has it still, and can read it */
+static bool is_seen(const struct other *other)
+{
+	return can_pin(other->addr, false) && read_pfn(other->addr) == other->pfn;
+}
+
+const char *memory_check(void)
+{
+	struct other *other;
+	uint8_t *mem;
+	long i;
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		mem = block->mem + i * PAGE;
+		if (block_is_unknown[i])
+			memcpy(block->expected + i * PAGE, mem, PAGE);
+		else if (memcmp(block->expected + i * PAGE, mem, PAGE))
+			return "a page of the block has changed";
+		block_is_unknown[i] = false;
+	}
+	for (other = others; other < others + OTHERS; other++) {
+		if (!other->pfn || !is_seen(other))
+			continue;
+		if (!other->known)
+			memcpy(other->content, (void *)other->addr, PAGE);
+		else if (memcmp(other->content, (void *)other->addr, PAGE))
+			return "a page that is not of the block has changed";
+		other->known = true;
+	}
+
+	return "";
+}
+
 /* Changes */
+
+/* Different in each page, and the same whenever the memory is restored */
+static unsigned int serial;
+
+static void fill(uint8_t *page)
+{
+	unsigned int i;
+
+	serial++;
+	for (i = 0; i < PAGE; i++)
+		page[i] = (serial * 2654435761U >> 13) + i * (serial | 1);
+}
 
 static void map_private(unsigned int page)
 {
 	must_map(window + page * PAGE, PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	fill(window + page * PAGE);
 	prot[page] = PROT_READ | PROT_WRITE;
 }
 
@@ -135,8 +269,15 @@ static void map_again(unsigned int page)
 
 static void truncate_file(unsigned int pages)
 {
+	uint8_t page[PAGE];
+
 	if (ftruncate(file, pages * PAGE))
 		die("ftruncate");
+	for (; file_pages < pages; file_pages++) {
+		fill(page);
+		if (pwrite(file, page, PAGE, file_pages * PAGE) != PAGE)
+			die("pwrite");
+	}
 	file_pages = pages;
 }
 
@@ -205,10 +346,22 @@ const char *memory_change(uint8_t what, uint8_t which)
 
 void memory_restore(void)
 {
+	static uint8_t *as_it_was;
 	unsigned int page;
 
+	if (!as_it_was) {
+		as_it_was = malloc(block->size);
+		if (!as_it_was)
+			die("malloc");
+		memcpy(as_it_was, block->mem, block->size);
+	}
+	memcpy(block->mem, as_it_was, block->size);
+	memcpy(block->expected, as_it_was, block->size);
+	memset(block_is_unknown, 0, sizeof(block_is_unknown));
 	if (!changed)
 		return;
+	serial = 0;
+	truncate_file(0);
 	truncate_file(WINDOW_FILE);
 	for (page = WINDOW_BLOCK; page < WINDOW_PAGES; page++)
 		map_again(page);
@@ -227,7 +380,7 @@ static long find_run(const bool used[], uint64_t before, unsigned int length)
 		if (block_pfn[first] == before + 1)
 			continue;
 		for (page = first, n = 0; page >= 0 && !used[page] && n < length; n++)
-			page = memory_block_page(block_pfn[page] + 1);
+			page = block_page(block_pfn[page] + 1);
 		if (n == length)
 			return first;
 	}
@@ -252,7 +405,7 @@ static bool choose_pages(void)
 			before = block_pfn[page];
 			used[page] = true;
 			block_order[n++] = page;
-			page = memory_block_page(before + 1);
+			page = block_page(before + 1);
 		}
 	}
 	/* Of the four, two that don't follow each other, whichever is first */

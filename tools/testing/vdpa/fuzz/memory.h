@@ -27,14 +27,25 @@ extern struct model_memory memory;
 /* Have the window on this block, and not if the pages of it don't fit */
 bool memory_take_block(struct reach *r);
 void memory_init(void *ring_page, uint64_t ring_size);
-/* As it was */
+/* As it was in the beginning */
 void memory_restore(void);
 /* An address in the window, or of the alias after it, or none of the client's */
 uint64_t memory_addr(unsigned int page);
 /* Do something to it; returns what */
 const char *memory_change(uint8_t what, uint8_t which);
-/* Of which page of the block is this the physical one? -1: none */
-long memory_block_page(uint64_t pfn);
+/*
+ * What is in a physical page, as far as the device is concerned: the client may have
+ * something else there now. NULL: it is none of the block, or that was remembered
+ */
+uint8_t *memory_content(uint64_t pfn);
+/* Remember what is in the pages of a message that has been written */
+void memory_remember(uint64_t addr, uint64_t pages);
+/* ... until they are not @pinned any more */
+void memory_forget(bool (*pinned)(uint64_t pfn));
+/* The device may have written anything to it, until memory_check() */
+void memory_is_unknown(uint64_t pfn);
+/* Is all that can be seen of it as it should be? "", or what is not */
+const char *memory_check(void);
 
 /* The end of a child: 0, or -errno */
 int wait_for(pid_t pid, int *status);

@@ -35,6 +35,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: replay FILE...\n");
 		return 2;
 	}
+	setenv("FUZZ_CAREFUL", "y", 1);
 	fuzz_init();
 	for (i = 1; i < argc; i++)
 		replay(argv[i]);
