@@ -16,7 +16,7 @@ help:
 	@echo 'make selftests  the selftests (T=vduse: one program; TEST=name: one test; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
-	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file)'
+	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file, MUTANTS=listed)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'

@@ -7,13 +7,14 @@
 fuzz=$top/tools/testing/vdpa/fuzz
 corpus=$fuzz/corpus
 parents=(set_map dma_map)
+flavour=${FLAVOUR:-fuzz}
 
 # build_fuzz PROGRAM: "fuzz", with libFuzzer, or "replay", without, in $build/fuzz
 build_fuzz()
 {
 	"$top/harness/build-selftests.sh" >/dev/null
 	mkdir -p "$build/fuzz"
-	logged "build-$1" make -C "$fuzz" OUTPUT="$build/fuzz" \
+	logged "program-$1" make -C "$fuzz" OUTPUT="$build/fuzz" \
 		SELFTESTS="$tree/tools/testing/selftests/vdpa" \
 		LIB="$build/selftests/lib/vdpa.a" \
 		KHDR_INCLUDES="-isystem $(obj_dir fast)/usr/include" "$build/fuzz/$1"
@@ -29,4 +30,26 @@ replay_inputs()
 	# The eighth mapping of a page is not one too many
 	"$top/harness/vm.sh" "${options[@]}" --smp 1 --append "dma_debug=off loglevel=5" -- \
 		env FUZZ_PARENT="$parent" ${TRACE:+FUZZ_TRACE=1} "$build/fuzz/replay" "$@"
+}
+
+# run_fuzz PARENT SECONDS FOLDER WORD...: libFuzzer in a machine, where the words of
+# vm.sh say, with FOLDER for what it finds
+run_fuzz()
+{
+	local parent=$1 seconds=$2 work=$3
+
+	shift 3
+	rm -rf "$work/found" "$work/cover"
+	mkdir -p "$work/corpus" "$work/found"
+	truncate -s 0 "$work/last"
+	truncate -s 1M "$work/last"
+	# With one CPU nobody waits for another one, which a busy host may not run. What
+	# leaks is looked for when the corpus is replayed
+	"$top/harness/vm.sh" --flavour "$flavour" --smp 1 --timeout $((seconds + 300)) "$@" \
+		--append "dma_debug=off loglevel=5 kmemleak=off" \
+		--qemu "-fsdev local,id=fuzz,path=$work,security_model=none" \
+		--qemu "-device virtio-9p-pci,fsdev=fuzz,mount_tag=fuzz" \
+		--qemu "-object memory-backend-file,id=last,size=1M,share=on,mem-path=$work/last" \
+		--qemu "-device ivshmem-plain,memdev=last" \
+		-- "$top/harness/fuzz-guest.sh" "$build/fuzz/fuzz" "$parent" "$seconds" "$corpus"
 }

@@ -3,8 +3,11 @@
 # Fuzz vhost-vdpa with the simulator below it, in each of the two ways in which a
 # parent is told of mappings, and say what of the kernel was reached.
 #
-# MINUTES   for both of them (10)
+# MINUTES   for each of them, at the same time (10)
 # REPLAY    instead, run this file, one operation after the other, in the same kernel
+# MUTANTS   instead, say which of these bugs the corpus finds: names of harness/mutants,
+#           or "listed" for those of tools/testing/vdpa/fuzz/mutants
+# FLAVOUR   of the kernel (fuzz); "mutation" is faster, without KASAN, lockdep and coverage
 
 . "$(dirname "$0")/fuzz-lib.sh"
 lock_build
@@ -14,20 +17,24 @@ found=$out/fuzz
 # Both, as an input does not say for which it was found
 if [ "${REPLAY:-}" ]; then
 	file=$(realpath "$REPLAY")
-	"$top/harness/kernel.sh" fuzz
+	"$top/harness/kernel.sh" "$flavour"
 	build_fuzz replay
 	code=0
 	for parent in "${parents[@]}"; do
 		step "replaying $REPLAY with .$parent"
-		TRACE=y replay_inputs "--flavour fuzz" "$parent" "$file" || code=$?
+		TRACE=y replay_inputs "--flavour $flavour" "$parent" "$file" || code=$?
 	done
 	exit $code
 fi
 
 need fuzz
 minutes=${MINUTES:-10}
-"$top/harness/kernel.sh" fuzz
+"$top/harness/kernel.sh" "$flavour"
+if [ "${MUTANTS:-}" ]; then
+	exec "$top/harness/fuzz-mutants.sh"
+fi
 build_fuzz fuzz
+build_fuzz replay
 mkdir -p "$found"
 
 # keep FOLDER PARENT: where the input is that the guest ended with
@@ -47,9 +54,14 @@ keep()
 		tail -c +5 "$1/last" | head -c "$length" >"$file"
 	fi
 	cp "$file" "$found/$2-$(date +%Y%m%d-%H%M%S)"
-	file=$(find "$found" -type f -name "$2-*" | sort | tail -n 1)
+	file=$(find "$found" -type f -name "$2-*" ! -name '*.log' | sort | tail -n 1)
 	echo "the input: $file"
 	echo "to replay it: make fuzz REPLAY=$file"
+	if replay_inputs "--flavour $flavour" "$2" "$file" >"$file.log" 2>&1; then
+		echo "replayed by itself, it does not fail again: $file.log"
+	else
+		echo "replayed by itself, it fails again: $file.log"
+	fi
 }
 
 # run PARENT
@@ -57,20 +69,8 @@ run()
 {
 	local work=$build/fuzz/$1 code=0
 
-	rm -rf "$work/found" "$work/cover"
-	mkdir -p "$work/corpus" "$work/found"
-	truncate -s 0 "$work/last"
-	truncate -s 1M "$work/last"
-	step "fuzzing vhost-vdpa on a parent with .$1 for $((minutes * 30)) seconds"
-	# With one CPU nobody waits for another one, which a busy host may not run
-	"$top/harness/vm.sh" --flavour fuzz --smp 1 --timeout $((minutes * 30 + 300)) \
-		--append "dma_debug=off loglevel=5" \
-		--qemu "-fsdev local,id=fuzz,path=$work,security_model=none" \
-		--qemu "-device virtio-9p-pci,fsdev=fuzz,mount_tag=fuzz" \
-		--qemu "-object memory-backend-file,id=last,size=1M,share=on,mem-path=$work/last" \
-		--qemu "-device ivshmem-plain,memdev=last" \
-		-- "$top/harness/fuzz-guest.sh" "$build/fuzz/fuzz" "$1" $((minutes * 30)) "$corpus" \
-		>"$log/fuzz-$1.log" 2>&1 || code=$?
+	step "fuzzing vhost-vdpa on a parent with .$1 for $((minutes * 60)) seconds"
+	run_fuzz "$1" $((minutes * 60)) "$work" >"$log/fuzz-$1.log" 2>&1 || code=$?
 	grep -aE '^fuzz: ' "$log/fuzz-$1.log" || true
 	grep -aE '^#[0-9]+.*(DONE|pulse)' "$log/fuzz-$1.log" | tail -n 1 || true
 	[ $code = 0 ] || {
@@ -81,12 +81,24 @@ run()
 	return $code
 }
 
-failed=0
+failed=0 pids=()
+# What begins later finds it all built
+for parent in "${parents[@]}"; do
+	run "$parent" >"$log/fuzz-said-$parent" &
+	pids+=($!)
+done
+trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+for pid in "${pids[@]}"; do
+	wait "$pid" || failed=1
+done
 for parent in "${parents[@]}"; do
 	echo "$parent:"
-	run "$parent" || failed=1
+	cat "$log/fuzz-said-$parent"
 done
-cat "$build"/fuzz/*/cover 2>/dev/null | sort -u >"$build/fuzz/cover"
+[ "$flavour" = fuzz ] || exit $failed
+for parent in "${parents[@]}"; do
+	cat "$build/fuzz/$parent/cover" 2>/dev/null || true
+done | sort -u >"$build/fuzz/cover"
 "$top/harness/fuzz-cover.py" "$tree" "$(obj_dir fuzz)" "$build/fuzz/cover" "$out/fuzz-not-reached.txt" \
 	"$(list "$top/harness/config/fuzz.objects" | xargs)"
 exit $failed
