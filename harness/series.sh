@@ -53,8 +53,10 @@ cover_mail()
 # write_topic TOPIC FIRST LAST
 write_topic()
 {
-	local file n=0 dir=$out/series/$number-$1
+	local file n=0 dir
 
+	# The order of the names is that of the topics, for git am of all of them
+	dir=$out/series/$(printf '%0*d' ${#topics} "$number")-$1
 	mkdir -p "$dir"
 	format_patch -n -o "$dir" "$2..$3"
 	for file in "$dir"/*.patch; do
@@ -69,7 +71,7 @@ write_topic()
 rm -rf "$out/series"
 mkdir -p "$out/series"
 mapfile -t commits < <(gt rev-list --reverse base..refs/vdpa-persist/made)
-number=0 at=0
+topics=$(series_topics | wc -l) number=0 at=0
 for topic in $(series_topics); do
 	number=$((number + 1))
 	count=$(topic_patches "$topic" | wc -l)
