@@ -951,7 +951,7 @@ TEST_F(rings, share_an_address_with_buffers)
 TEST_F(rings, are_not_written_without_permission)
 {
 	static const struct vring_used_elem nothing[CLIENT_RING_NUM];
-	typeof(&self->c.page->ring[0]) rings;
+	typeof(*self->c.page->ring) *rings;
 	unsigned int i;
 
 	ASSERT_EQ(0, client_map_perm(&self->c, self->c.ring_asid,
