@@ -240,7 +240,7 @@ static void await(const char *what, unsigned int ring, uint64_t iova)
 
 	for (i = 0; used(ring) != posted(ring); i++) {
 		if (now_ms() > end)
-			wrong("the device does not %s %#llx: it has used %u of %u of ring %u",
+			wrong("%s at %#llx: the device has used %u of %u of ring %u",
 			      what, (unsigned long long)iova, used(ring), posted(ring), ring);
 		if (i < 4)
 			sched_yield();
@@ -319,7 +319,7 @@ static void probe_read(uint32_t asid, uint64_t iova, unsigned int len)
 	post_frame(PROBED, &iova, len);
 	if (!may)
 		post_frame(COUNTERPART, NULL, len);
-	transfer(may ? "read" : "not-read", iova);
+	transfer(may ? "read" : "must-not-be-read", iova);
 	if (!may && is_received(PROBED, PROBED))
 		wrong("the device reads what is not mapped at %#llx", (unsigned long long)iova);
 	if (!is_received(may ? PROBED : COUNTERPART, PROBED))
@@ -363,7 +363,7 @@ static void probe_write(uint32_t asid, uint64_t iova, unsigned int len)
 		post_buffer(COUNTERPART, NULL, 0);
 		post_frame(COUNTERPART, NULL, len);
 	}
-	transfer(may ? "write" : "not-write", iova);
+	transfer(may ? "write" : "must-not-be-written", iova);
 	length = used_length(RX, !may);
 	if (length != (may ? HEAD + len : 0))
 		wrong("the device says that it has written %u bytes at %#llx", length,
@@ -380,7 +380,7 @@ static void probe_without_buffers(void)
 {
 	say("must not be read: the client's page\n");
 	post_frame(PROBED, NULL, MAX_LEN);
-	transfer("take a frame that cannot be read", RING_IOVA);
+	transfer("a frame that cannot be read", RING_IOVA);
 }
 
 /* Nothing may happen, in the time in which everything else does */
