@@ -51,7 +51,7 @@ keep()
 			echo "there is no input: it ended before the first one"
 			return
 		}
-		tail -c +5 "$1/last" | head -c "$length" >"$file"
+		head -c $((length + 4)) "$1/last" | tail -c +5 >"$file"
 	fi
 	cp "$file" "$found/$2-$(date +%Y%m%d-%H%M%S)"
 	file=$(find "$found" -type f -name "$2-*" ! -name '*.log' | sort | tail -n 1)
