@@ -999,6 +999,9 @@ static u8 fw_general_obj(struct mock *m, void *in, int inlen, void *out, int out
 		return status;
 	if (opcode == MLX5_CMD_OP_DESTROY_GENERAL_OBJECT)
 		return fw_destroy(m, kind, id, uid);
+	if (opcode == MLX5_CMD_OP_CREATE_GENERAL_OBJECT && id)
+		fw_violation(m, "%s is to be created with the number %#x",
+			     fw_kind_name[kind], id);
 	if (opcode == MLX5_CMD_OP_CREATE_GENERAL_OBJECT)
 		return is_vq ? fw_create_vq(m, in, out, uid) :
 		       FW_CREATE_PLAIN(m, FW_COUNTERS, uid, general_obj_out_cmd_hdr,

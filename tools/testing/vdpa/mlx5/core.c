@@ -98,8 +98,16 @@ struct mock_async {
 /* To be later than whoever issues a command, also if it does not sleep before */
 #define MOCK_ASYNC_NICE	19
 
+/* As mlx5_core has it: the context is the last thing that a command touches */
+static void mock_async_put(struct mlx5_async_ctx *ctx)
+{
+	if (atomic_dec_and_test(&ctx->num_inflight))
+		complete(&ctx->inflight_done);
+}
+
 static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 {
+	struct mlx5_async_ctx *ctx = a->context->ctx;
 	unsigned long flags;
 
 	spin_lock(&m->async_lock);
@@ -108,6 +116,7 @@ static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 	local_irq_save(flags);
 	a->callback(r ? -EREMOTEIO : 0, a->context);
 	local_irq_restore(flags);
+	mock_async_put(ctx);
 	kvfree(a);
 }
 
@@ -131,15 +140,27 @@ static void mock_async_work(struct kthread_work *work)
 	}
 }
 
+/* The driver has one at a time: two are one that was never cleaned up */
 void mlx5_cmd_init_async_ctx(struct mlx5_core_dev *dev, struct mlx5_async_ctx *ctx)
 {
+	struct mock *m = to_mock(dev);
+
 	ctx->dev = dev;
+	atomic_set(&ctx->num_inflight, 1);
+	init_completion(&ctx->inflight_done);
+	if (atomic_inc_return(&m->async_ctxs) > 1) {
+		mutex_lock(&m->lock);
+		fw_violation(m, "a context of commands was not cleaned up");
+		mutex_unlock(&m->lock);
+	}
 }
 EXPORT_SYMBOL(mlx5_cmd_init_async_ctx);
 
 void mlx5_cmd_cleanup_async_ctx(struct mlx5_async_ctx *ctx)
 {
-	kthread_flush_worker(to_mock(ctx->dev)->worker);
+	if (!atomic_dec_and_test(&ctx->num_inflight))
+		wait_for_completion(&ctx->inflight_done);
+	atomic_dec(&to_mock(ctx->dev)->async_ctxs);
 }
 EXPORT_SYMBOL(mlx5_cmd_cleanup_async_ctx);
 
@@ -179,7 +200,9 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 	mutex_lock(&m->lock);
 	a->issued = m->now;
 	mutex_unlock(&m->lock);
+	atomic_inc(&ctx->num_inflight);
 	if (!mock_async_add(m, a)) {
+		mock_async_put(ctx);
 		kvfree(a);
 		return -EBUSY;
 	}

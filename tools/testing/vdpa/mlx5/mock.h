@@ -211,6 +211,7 @@ struct mock {
 	struct task_struct *thread;
 	struct kthread_worker *worker;	/* commands that nobody waits for */
 	struct kthread_work async_work;
+	atomic_t async_ctxs;	/* that were not cleaned up yet */
 	spinlock_t async_lock;	/* the next two */
 	unsigned int nasync;	/* how many of them there are ... */
 	struct list_head async;	/* ... and those that were not begun */
