@@ -1013,6 +1013,26 @@ TEST_F_TIMEOUT(stream, suspend_before_the_start_is_nothing, TIMEOUT)
 	OK(s, roundtrip(s));
 }
 
+static int set_num(struct stream *s, unsigned int i, unsigned int n)
+{
+	struct vhost_vring_state num = { .index = i, .num = n };
+
+	return ioctl(s->c.fd, VHOST_SET_VRING_NUM, &num) ? -errno : 0;
+}
+
+/* It is not the one that it had when the device started */
+TEST_F_TIMEOUT(stream, takes_the_size_that_a_pair_has_when_it_is_asked_for, TIMEOUT)
+{
+	struct stream *s = self->s;
+
+	OK(s, reset(s) ?: prepare(s));
+	OK(s, set_num(s, rx(1), NUM / 2));
+	OK(s, set_status(s, S_RUNNING));
+	OK(s, set_num(s, rx(1), NUM));
+	OK(s, configure(s));
+	OK(s, roundtrip(s));
+}
+
 TEST_F_TIMEOUT(stream, vlan_filters_follow_the_address, TIMEOUT)
 {
 	struct stream *s = self->s;
