@@ -18,10 +18,12 @@ fi
 build_fuzz replay
 [ ! "${MINUTES:-}" ] || build_fuzz fuzz
 
-# said FILE: what ended a replay or a run, in one line
+# said FILE: what ended a replay or a run, in one line; false if it was neither the program
+# nor the kernel's complaint about the bug
 said()
 {
-	grep -aoE '^WRONG .*|the kernel complained: .*|the guest did not end.*' "$1" | head -n 1
+	grep -aoE '^WRONG .*|the kernel complained: .*' "$1" |
+		grep -vE -m 1 'complained: (INFO: task|.*stall)'
 }
 
 # replay_corpus PARENT OUTPUT: in the modules with the bug, once more if the guest stood still:
@@ -34,7 +36,9 @@ replay_corpus()
 		code=0
 		replay_inputs "--flavour $flavour --modules $source-mods --timeout 300" "$1" \
 			"$corpus"/* >"$2" 2>&1 || code=$?
-		said "$2" | grep -qE 'stall|did not end' || break
+		if [ $code = 0 ] || said "$2" >/dev/null; then
+			break
+		fi
 	done
 	return $code
 }
@@ -42,12 +46,15 @@ replay_corpus()
 # find_bug MUTANT: one line for it; false if it is not found
 find_bug()
 {
-	local parent begin=$SECONDS output=$log/fuzz-mutant-$1.log
+	local parent mutant begin=$SECONDS output=$log/fuzz-mutant-$1.log
 
-	build_mutant "$flavour" "$(all_mutants | grep "/$1.mutant\$")" "$source" >/dev/null
+	mutant=$(all_mutants | grep "/$1.mutant\$") || die "there is no mutant $1"
+	build_mutant "$flavour" "$mutant" "$source" >/dev/null || die "$mutant cannot be built"
 	for parent in "${parents[@]}"; do
 		begin=$SECONDS
 		replay_corpus "$parent" "$output" && continue
+		said "$output" >/dev/null || die "a replay with $1 ended for no reason of its own" \
+			"(see $output)"
 		printf '%s: %s s, %s: %s\n' "$1" $((SECONDS - begin)) \
 			"$(grep -a '^# ' "$output" | tail -n 1 | sed 's,.*/,,')" "$(said "$output")"
 		return
@@ -65,6 +72,8 @@ fuzz_for_it()
 	for parent in "${parents[@]}"; do
 		run_fuzz "$parent" $((MINUTES * 60)) "$build/fuzz/mutant" \
 			--modules "$source-mods" >"$output" 2>&1 && continue
+		said "$output" >/dev/null || die "fuzzing $1 ended for no reason of its own" \
+			"(see $output)"
 		printf '%s: %s s, fuzzing: %s\n' "$1" $((SECONDS - begin)) "$(said "$output")"
 		return
 	done
@@ -78,3 +87,4 @@ for name in "${names[@]}"; do
 	fi
 done
 echo "$number of ${#names[@]} found"
+[ $number = ${#names[@]} ]

@@ -6,13 +6,31 @@
 
 . "$(dirname "$0")/check-lib.sh"
 . "$top/harness/fuzz-lib.sh"
+. "$top/harness/mutants-lib.sh"
 
 [ "$(base_key fuzz)" = yes ] || exit 0
 build_fuzz replay
 # Of what the result depends on, besides what it does of each check
-contents=$(find "$fuzz" -type f | sort | xargs cat | sha256sum | cut -c1-16)
+leak=$top/harness/mutants/unmap-leaks-a-pin.mutant
+contents=$( (find "$fuzz" -type f | sort; echo "$leak") | xargs cat | sha256sum | cut -c1-16)
 for parent in "${parents[@]}"; do
 	once "fuzz: the corpus, on a parent with .$parent, in the debug kernel" \
 		replay_inputs "--flavour debug --timeout 900 --append fuzz=$contents" "$parent" "$corpus"/*
+done
+
+# sees MUTANT PARENT INPUT: the program says that something is wrong with this bug
+sees()
+{
+	local source=$build/mutant-debug-$place output=$log/check/fuzz-$2
+
+	build_mutant debug "$1" "$source"
+	! replay_inputs "--flavour debug --modules $source-mods --timeout 300" "$2" "$3" \
+		>"$output" 2>&1 || return 1
+	grep -a '^WRONG ' "$output"
+}
+
+for parent in "${parents[@]}"; do
+	once "fuzz: a pin that leaks is seen, on a parent with .$parent" \
+		sees "$leak" "$parent" "$corpus/bad-address-in-a-batch" "$contents"
 done
 wait

@@ -1251,6 +1251,8 @@ void fuzz_init(void)
 	memory_init(client.page, sizeof(*client.page));
 	has_calls = !access("/sys/kernel/debug/vdpa_sim", F_OK);
 	has_memory = !fault_init();
+	if (!has_calls || !has_memory)
+		wrong("this kernel, or its simulator, has no faults on demand");
 	settle();
 	pins = pins_in_system();
 }

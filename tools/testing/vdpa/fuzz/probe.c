@@ -34,7 +34,10 @@
 #define HEAD		(sizeof(struct virtio_net_hdr_v1) + ETH_HLEN)
 #define HALF		(CLIENT_BUF_SIZE / 2)
 #define MAX_LEN		64U
-#define TIMEOUT_MS	5000
+/* Sleeps of 100 us until the device is given up. The clock of a guest whose host is busy
+ * can jump by more than any time that is worth waiting.
+ */
+#define MAX_SLEEPS	50000
 /* The frames, and halves of the buffers: the one that is probed, and its counterpart */
 #define PROBED		0
 #define COUNTERPART	1
@@ -235,11 +238,10 @@ static void fence(void)
 /* Until it has used all that was posted */
 static void await(const char *what, unsigned int ring, uint64_t iova)
 {
-	uint64_t end = now_ms() + TIMEOUT_MS;
 	unsigned int i;
 
 	for (i = 0; used(ring) != posted(ring); i++) {
-		if (now_ms() > end)
+		if (i > MAX_SLEEPS)
 			wrong("%s at %#llx: the device has used %u of %u of ring %u",
 			      what, (unsigned long long)iova, used(ring), posted(ring), ring);
 		if (i < 4)
@@ -268,13 +270,14 @@ static void count_taken(void)
 		model.ring[i].base = posted(i);
 }
 
-static void check_calls(void)
+/* The device has used something of TX, and of the ring @first on */
+static void check_calls(unsigned int first)
 {
 	unsigned int i;
 	bool called;
 	eventfd_t n;
 
-	for (i = RX; i <= TX; i++) {
+	for (i = first; i <= TX; i++) {
 		called = !eventfd_read(client.call[i], &n);
 		if (called != (model.ring[i].call && model.ring[i].calls))
 			wrong("ring %u: the client is %scalled", i, called ? "" : "not ");
@@ -297,6 +300,9 @@ static bool is_received(unsigned int frame, unsigned int buffer)
 
 static void transfer(const char *what, uint64_t iova)
 {
+	/* Without buffers, nothing comes of RX */
+	unsigned int first = used(RX) == posted(RX) ? TX : RX;
+
 	cover_outcome(what, 0);
 	kick();
 	await(what, TX, iova);
@@ -304,7 +310,7 @@ static void transfer(const char *what, uint64_t iova)
 	operations++;
 	fence();
 	count_taken();
-	check_calls();
+	check_calls(first);
 }
 
 static void probe_read(uint32_t asid, uint64_t iova, unsigned int len)
