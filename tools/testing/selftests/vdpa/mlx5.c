@@ -902,7 +902,9 @@ do {									\
 	long _n = mlx5_mock_get("total"), _chain = mlx5_mock_get("chain"); \
 	long _cq = mlx5_mock_commands(CREATE_CQ);			\
 									\
+	mlx5_mock_set("async_all", 1);					\
 	ASSERT_EQ(0, _step);						\
+	mlx5_mock_set("async_all", 0);					\
 	if (self->in_advance)						\
 		break;							\
 	EXPECT_LE(mlx5_mock_get("total") - _n, _max);			\

@@ -800,7 +800,9 @@ static int start_pairs(struct stream *s, unsigned int pairs)
 ({									\
 	long _chain = mlx5_mock_get("chain");				\
 									\
+	mlx5_mock_set("async_all", 1);					\
 	OK(_s, _step);							\
+	mlx5_mock_set("async_all", 0);					\
 	mlx5_mock_get("chain") - _chain;				\
 })
 

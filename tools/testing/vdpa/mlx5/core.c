@@ -95,6 +95,8 @@ struct mock_async {
 /* In flight; the next one is told to try again */
 #define MOCK_ASYNC_MAX	128
 #define MOCK_ASYNC_US	500
+/* Longer than a slow kernel is between two commands that it issues together */
+#define MOCK_QUIET_US	20000
 /* To be later than whoever issues a command, also if it does not sleep before */
 #define MOCK_ASYNC_NICE	19
 
@@ -125,11 +127,18 @@ static void mock_async_work(struct kthread_work *work)
 	struct mock *m = container_of(work, struct mock, async_work);
 	u32 async_us = READ_ONCE(m->async_us);
 	struct mock_async *a, *next;
+	unsigned int there;
 	LIST_HEAD(list);
 	int r;
 
 	if (async_us)
 		usleep_range(async_us, 2 * async_us);
+	while (READ_ONCE(m->async_all)) {
+		there = READ_ONCE(m->nasync);
+		usleep_range(MOCK_QUIET_US, 2 * MOCK_QUIET_US);
+		if (there == READ_ONCE(m->nasync))
+			break;
+	}
 	spin_lock(&m->async_lock);
 	list_splice_init(&m->async, &list);
 	spin_unlock(&m->async_lock);
@@ -909,6 +918,7 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u32("latency_us", 0644, d, &m->latency_us);
 	debugfs_create_u32("max_async", 0644, d, &m->max_async);
 	debugfs_create_u32("async_us", 0644, d, &m->async_us);
+	debugfs_create_bool("async_all", 0644, d, &m->async_all);
 	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
 	debugfs_create_u64("lints", 0644, d, &m->lints);
 	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);

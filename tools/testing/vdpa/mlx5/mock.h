@@ -249,6 +249,7 @@ struct mock {
 	u64 slot[FW_SLOTS];	/* until when it has one, by the same */
 	u32 max_async;		/* that are taken at once */
 	u32 async_us;		/* how late they are, at least */
+	bool async_all;		/* none ends before no more have come for a while */
 	bool check_pins;
 	u64 violations;
 	u64 lints;		/* of these */
