@@ -722,10 +722,9 @@ static int unplug(struct stream *s)
 	return client_unmap_at(&s->c, 0, FAR_IOVA, getpagesize());
 }
 
-TEST_F_TIMEOUT(stream, goes_on_over_changes_of_the_map, TIMEOUT)
+static void go_on_over_changes_of_the_map(struct __test_metadata *_metadata, struct stream *s,
+					  int rounds)
 {
-	const int rounds = variant->resumable ? 5 * ROUNDS : ROUNDS;
-	struct stream *s = self->s;
 	int i;
 
 	for (i = 0; i < rounds; i++) {
@@ -736,22 +735,19 @@ TEST_F_TIMEOUT(stream, goes_on_over_changes_of_the_map, TIMEOUT)
 	OK(s, roundtrip(s));
 }
 
-TEST_F_TIMEOUT(many, goes_on_over_changes_of_the_map, TIMEOUT)
+TEST_F_TIMEOUT(stream, goes_on_over_changes_of_the_map, TIMEOUT)
 {
-	struct stream *s = self->s;
-	int i;
-
-	for (i = 0; i < ROUNDS; i++) {
-		OK(s, burst(s, i % NUM + 1));
-		OK(s, i % 2 ? unplug(s) : plug(s));
-		OK(s, drain(s));
-	}
-	OK(s, roundtrip(s));
+	go_on_over_changes_of_the_map(_metadata, self->s,
+				      variant->resumable ? 5 * ROUNDS : ROUNDS);
 }
 
-TEST_F_TIMEOUT(many, goes_on_after_a_suspend, TIMEOUT)
+TEST_F_TIMEOUT(many, goes_on_over_changes_of_the_map, TIMEOUT)
 {
-	struct stream *s = self->s;
+	go_on_over_changes_of_the_map(_metadata, self->s, ROUNDS);
+}
+
+static void go_on_after_a_suspend(struct __test_metadata *_metadata, struct stream *s)
+{
 	int i;
 
 	for (i = 0; i < ROUNDS; i++) {
@@ -763,6 +759,16 @@ TEST_F_TIMEOUT(many, goes_on_after_a_suspend, TIMEOUT)
 		OK(s, drain(s));
 	}
 	OK(s, roundtrip(s));
+}
+
+TEST_F_TIMEOUT(stream, goes_on_after_a_suspend, TIMEOUT)
+{
+	go_on_after_a_suspend(_metadata, self->s);
+}
+
+TEST_F_TIMEOUT(many, goes_on_after_a_suspend, TIMEOUT)
+{
+	go_on_after_a_suspend(_metadata, self->s);
 }
 
 /* So that not all commands of a step fit */
@@ -849,22 +855,6 @@ TEST_F_TIMEOUT(stream, goes_on_after_a_suspend_with_another_map, TIMEOUT)
 		OK(s, restart(s));
 		OK(s, drain(s));
 		OK(s, i % 2 ? unplug(s) : plug(s));
-	}
-	OK(s, roundtrip(s));
-}
-
-TEST_F_TIMEOUT(stream, goes_on_after_a_suspend, TIMEOUT)
-{
-	struct stream *s = self->s;
-	int i;
-
-	for (i = 0; i < ROUNDS; i++) {
-		OK(s, burst(s, i % NUM + 1));
-		OK(s, suspend(s));
-		OK(s, stopped(s));
-		OK(s, check_bases(s));
-		OK(s, restart(s));
-		OK(s, drain(s));
 	}
 	OK(s, roundtrip(s));
 }
