@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +37,13 @@
 
 #define FAR_IOVA	BIT_ULL(32)
 #define MAX_FAULTS	1000
+
+/*
+ * Keys with commands as long as they can be in flight together, and more of them than the
+ * driver has at a time. No page larger than these divides an odd number of them.
+ */
+#define LONG_KEYS	200
+#define LONG_KEY_PAGES	767
 
 static const struct vdpa_parent mlx5 = MLX5_NET;
 
@@ -383,6 +391,42 @@ TEST_F(mlx5, failed_set_map_keeps_the_mapping)
 		ASSERT_EQ(0, client_unmap(&self->c));
 	}
 	EXPECT_NO_LOG();
+}
+
+/* All of them the same memory, but regions of their own */
+static int map_long_keys(struct vdpa_client *c, const char *mem)
+{
+	const size_t size = LONG_KEY_PAGES * getpagesize();
+	unsigned int i;
+	int r = client_batch(c, 0, true);
+
+	for (i = 0; !r && i < LONG_KEYS; i++)
+		r = client_map_at(c, 0, FAR_IOVA + 2 * i * size, mem, size);
+
+	return r ?: client_batch(c, 0, false);
+}
+
+/* One of the first, when the last have not been asked for */
+TEST_F(mlx5, failure_among_many_keys_keeps_the_mapping)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	char *mem = mmap(NULL, LONG_KEY_PAGES * getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	long keys;
+
+	/* Each test has a process of its own */
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
+		SKIP(return, "can't raise RLIMIT_MEMLOCK: not root");
+	ASSERT_EQ(0, client_map(&self->c));
+	START_RUNNING();
+	keys = mlx5_mock_commands(CREATE_MKEY);
+	mlx5_mock_arm(1, CREATE_MKEY);
+	EXPECT_GT(0, map_long_keys(&self->c, mem));
+	EXPECT_EQ(CREATE_MKEY, mlx5_mock_disarm());
+	EXPECT_LT(mlx5_mock_commands(CREATE_MKEY) - keys, LONG_KEYS);
+	EXPECT_IO();
+	EXPECT_EQ(0, map_long_keys(&self->c, mem));
+	EXPECT_IO();
 }
 
 TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
@@ -828,6 +872,9 @@ FIXTURE_SETUP(running)
 
 FIXTURE_TEARDOWN(running)
 {
+	mlx5_mock_disarm();
+	mlx5_mock_set("async_all", 0);
+	mlx5_mock_set("async_err", 0);
 	client_close(&self->c);
 	vdpa_dev_put(&self->dev);
 	EXPECT_NO_VIOLATIONS();
@@ -998,6 +1045,17 @@ static int set_base(struct vdpa_client *c, unsigned int vq, unsigned int idx)
 	return ioctl(c->fd, VHOST_SET_VRING_BASE, &base) ? -errno : 0;
 }
 
+static int set_sizes(struct vdpa_client *c, unsigned int num)
+{
+	struct vhost_vring_state size = { .num = num };
+	int r = 0;
+
+	for (; !r && size.index < 2; size.index++)
+		r = ioctl(c->fd, VHOST_SET_VRING_NUM, &size) ? -errno : 0;
+
+	return r;
+}
+
 static long avail_of(unsigned int vq)
 {
 	char key[32];
@@ -1040,6 +1098,71 @@ TEST_F(running, queue_in_error_leaves_nothing_to_the_next)
 	START();
 	if (!self->in_advance)
 		EXPECT_LT(cqs, mlx5_mock_commands(CREATE_CQ));
+	EXPECT_IO();
+}
+
+/* Nor is what may have kept one from being created, or from getting ready */
+TEST_F(running, queue_that_did_not_start_leaves_nothing_to_the_next)
+{
+	static const unsigned int opcodes[] = { CREATE_OBJECT, MODIFY_OBJECT };
+	unsigned int i;
+
+	for (i = 0; !self->in_advance && i < ARRAY_SIZE(opcodes); i++) {
+		ASSERT_EQ(0, client_reset(&self->c));
+		mlx5_mock_arm(1, opcodes[i]);
+		START();
+		EXPECT_EQ(opcodes[i], mlx5_mock_disarm());
+		EXPECT_FALSE(client_is_running(&self->c));
+		EXPECT_COMMANDS(1000, 1000, 1,
+				client_reset(&self->c) ?: client_start(&self->c));
+		EXPECT_IO();
+	}
+}
+
+/* It is the kernel's memory, and nobody's share of it. The client names a size at any time */
+TEST_F(running, place_for_more_completions_than_a_driver_has_is_given_up)
+{
+	static const unsigned int sizes[] = { 256, 512 };
+	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	unsigned int i;
+	long gone;
+
+	for (i = 0; !self->in_advance && i < ARRAY_SIZE(sizes); i++) {
+		ASSERT_EQ(0, set_sizes(&self->c, sizes[i]));
+		EXPECT_COMMANDS(1000, 1000, 2, map_far(&self->c, far));
+		ASSERT_EQ(0, set_sizes(&self->c, CLIENT_RING_NUM));
+		gone = mlx5_mock_commands(DESTROY_CQ);
+		ASSERT_EQ(0, client_reset(&self->c));
+		EXPECT_EQ(sizes[i] > 256 ? 2 : 0, mlx5_mock_commands(DESTROY_CQ) - gone);
+		ASSERT_EQ(0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
+		START_RUNNING();
+		EXPECT_IO();
+	}
+}
+
+/* What the driver destroys there is gone: it may go on with another one in its place */
+TEST_F(running, function_that_goes_away_keeps_nothing)
+{
+	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	const long stuck = mlx5_mock_get("stuck");
+
+	if (self->in_advance)
+		return;
+	ASSERT_EQ(0, map_far(&self->c, far));
+	ASSERT_EQ(0, mlx5_mock_set("async_err", ENXIO));
+	EXPECT_EQ(0, client_reset(&self->c));
+	EXPECT_EQ(0, client_batch(&self->c, 0, true));
+	EXPECT_EQ(0, client_unmap(&self->c));
+	EXPECT_EQ(0, client_unmap_at(&self->c, 0, FAR_IOVA, getpagesize()));
+	EXPECT_EQ(0, client_batch(&self->c, 0, false));
+	ASSERT_EQ(0, mlx5_mock_set("async_err", 0));
+	EXPECT_EQ(0, mlx5_mock_objects("virtio_net_q"));
+	EXPECT_EQ(1, mlx5_mock_objects("mkey"));
+	EXPECT_EQ(stuck, mlx5_mock_get("stuck"));
+	ASSERT_EQ(0, client_map(&self->c));
+	START_RUNNING();
 	EXPECT_IO();
 }
 

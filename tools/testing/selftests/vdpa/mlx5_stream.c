@@ -692,6 +692,7 @@ FIXTURE_SETUP(many)
 
 FIXTURE_TEARDOWN(many)
 {
+	mlx5_mock_set("issue_err", 0);
 	mlx5_mock_set("max_async", MAX_ASYNC);
 	tear_down(_metadata, self->s, variant->resumable);
 }
@@ -779,6 +780,28 @@ TEST_F_TIMEOUT(many, goes_on_with_few_commands_at_a_time, TIMEOUT)
 
 	for (i = s->in_advance; i < 4; i++) {
 		ASSERT_EQ(0, mlx5_mock_set("max_async", i));
+		OK(s, burst(s, NUM));
+		OK(s, i % 2 ? unplug(s) : plug(s));
+		OK(s, drain(s));
+		OK(s, suspend(s));
+		OK(s, stopped(s) ?: check_bases(s));
+		OK(s, restart(s));
+		OK(s, drain(s));
+	}
+	OK(s, roundtrip(s));
+}
+
+/* An mlx5_core that has no such commands, has no memory, or is going down: one by one, then */
+TEST_F_TIMEOUT(many, goes_on_without_commands_in_flight, TIMEOUT)
+{
+	static const int why[] = { EINVAL, ENOMEM, ENXIO };
+	struct stream *s = self->s;
+	unsigned int i;
+
+	if (s->in_advance)
+		return;
+	for (i = 0; i < ARRAY_SIZE(why); i++) {
+		ASSERT_EQ(0, mlx5_mock_set("issue_err", why[i]));
 		OK(s, burst(s, NUM));
 		OK(s, i % 2 ? unplug(s) : plug(s));
 		OK(s, drain(s));

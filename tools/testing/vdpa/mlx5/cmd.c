@@ -323,7 +323,7 @@ u8 fw_begin(struct mock *m, u16 opcode)
 
 	mem_check_stuck(m);
 	fw_pass_time(m);
-	m->inject = false;
+	m->inject = m->lost;
 	m->total++;
 	if (opcode < FW_OPCODES)
 		m->commands[opcode]++;
@@ -1073,6 +1073,14 @@ static bool fw_is_destroy(u16 opcode)
 	}
 
 	return false;
+}
+
+/* Does the command destroy an object? */
+bool fw_destroys(const void *in)
+{
+	u16 opcode = MLX5_GET(alloc_pd_in, in, opcode);
+
+	return fw_is_destroy(opcode) || opcode == MLX5_CMD_OP_DESTROY_GENERAL_OBJECT;
 }
 
 u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen)

@@ -46,14 +46,17 @@ MODULE_PARM_DESC(max_vqs, "Data virtqueues of the device");
 
 /* Commands */
 
-/* @issued: when, if the driver does not wait for it */
+/*
+ * @issued: when, if the driver does not wait for it. @lost: it is not carried out.
+ */
 static int mock_exec(struct mock *m, void *in, int in_size, void *out, int out_size,
-		     const struct fw_clock *issued)
+		     const struct fw_clock *issued, bool lost)
 {
 	u8 status = MLX5_CMD_STAT_BAD_INP_LEN_ERR;
 
 	mutex_lock(&m->lock);
 	m->issued = issued;
+	m->lost = lost;
 	memset(out, 0, out_size);
 	if (in_size >= MLX5_ST_SZ_BYTES(alloc_pd_in) &&
 	    out_size >= MLX5_ST_SZ_BYTES(alloc_pd_out))
@@ -63,6 +66,7 @@ static int mock_exec(struct mock *m, void *in, int in_size, void *out, int out_s
 			     in_size, out_size);
 	MLX5_SET(alloc_pd_out, out, status, status);
 	m->issued = NULL;
+	m->lost = false;
 	mutex_unlock(&m->lock);
 
 	return fw_errno(status);
@@ -71,7 +75,7 @@ static int mock_exec(struct mock *m, void *in, int in_size, void *out, int out_s
 int mlx5_cmd_exec(struct mlx5_core_dev *dev, void *in, int in_size, void *out,
 		  int out_size)
 {
-	return mock_exec(to_mock(dev), in, in_size, out, out_size, NULL);
+	return mock_exec(to_mock(dev), in, in_size, out, out_size, NULL, false);
 }
 EXPORT_SYMBOL(mlx5_cmd_exec);
 
@@ -107,6 +111,7 @@ static void mock_async_put(struct mlx5_async_ctx *ctx)
 		complete(&ctx->inflight_done);
 }
 
+/* @r: what the callback is told */
 static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 {
 	struct mlx5_async_ctx *ctx = a->context->ctx;
@@ -116,10 +121,28 @@ static void mock_async_done(struct mock *m, struct mock_async *a, int r)
 	m->nasync--;
 	spin_unlock(&m->async_lock);
 	local_irq_save(flags);
-	a->callback(r ? -EREMOTEIO : 0, a->context);
+	a->callback(r, a->context);
 	local_irq_restore(flags);
 	mock_async_put(ctx);
 	kvfree(a);
+}
+
+/*
+ * A command that never gets an answer is not carried out, unless it is the function
+ * that has gone: then all that there was on it has gone with it.
+ */
+static int mock_async_exec(struct mock *m, struct mock_async *a)
+{
+	const u32 err = READ_ONCE(m->async_err);
+	const bool gone = err == ENXIO && fw_destroys(a->in);
+	int r;
+
+	r = mock_exec(m, a->in, a->inlen, a->out, a->outlen, &a->issued, err && !gone);
+	if (!err)
+		return r ? -EREMOTEIO : 0;
+	memset(a->out, 0, a->outlen);
+
+	return -(int)err;
 }
 
 static void mock_async_work(struct kthread_work *work)
@@ -129,7 +152,6 @@ static void mock_async_work(struct kthread_work *work)
 	struct mock_async *a, *next;
 	unsigned int there;
 	LIST_HEAD(list);
-	int r;
 
 	if (async_us)
 		usleep_range(async_us, 2 * async_us);
@@ -143,10 +165,8 @@ static void mock_async_work(struct kthread_work *work)
 	list_splice_init(&m->async, &list);
 	spin_unlock(&m->async_lock);
 
-	list_for_each_entry_safe(a, next, &list, list) {
-		r = mock_exec(m, a->in, a->inlen, a->out, a->outlen, &a->issued);
-		mock_async_done(m, a, r);
-	}
+	list_for_each_entry_safe(a, next, &list, list)
+		mock_async_done(m, a, mock_async_exec(m, a));
 }
 
 /* The driver has one at a time: two are one that was never cleaned up */
@@ -194,11 +214,22 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 		     struct mlx5_async_work *work)
 {
 	struct mock *m = to_mock(ctx->dev);
+	const u32 err = READ_ONCE(m->issue_err);
 	struct mock_async *a;
 
+	if (err)
+		return -(int)err;
+	if (!atomic_inc_not_zero(&ctx->num_inflight)) {
+		mutex_lock(&m->lock);
+		fw_violation(m, "a command is issued in a context that was cleaned up");
+		mutex_unlock(&m->lock);
+		return -EIO;
+	}
 	a = kvmalloc(sizeof(*a) + in_size, GFP_KERNEL);
-	if (!a)
+	if (!a) {
+		mock_async_put(ctx);
 		return -ENOMEM;
+	}
 	memcpy(a->in, in, in_size);
 	a->inlen = in_size;
 	a->out = out;
@@ -209,7 +240,6 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 	mutex_lock(&m->lock);
 	a->issued = m->now;
 	mutex_unlock(&m->lock);
-	atomic_inc(&ctx->num_inflight);
 	if (!mock_async_add(m, a)) {
 		mock_async_put(ctx);
 		kvfree(a);
@@ -221,8 +251,11 @@ int mlx5_cmd_exec_cb(struct mlx5_async_ctx *ctx, void *in, int in_size, void *ou
 }
 EXPORT_SYMBOL(mlx5_cmd_exec_cb);
 
+/* Of a function that is gone nothing is left to be destroyed, as mlx5_core has it */
 int mlx5_cmd_check(struct mlx5_core_dev *dev, int err, void *in, void *out)
 {
+	if (err == -ENXIO && fw_destroys(in))
+		return 0;
 	if (err && err != -EREMOTEIO)
 		return err;
 
@@ -919,6 +952,8 @@ static void mock_debugfs(struct mock *m)
 	debugfs_create_u32("max_async", 0644, d, &m->max_async);
 	debugfs_create_u32("async_us", 0644, d, &m->async_us);
 	debugfs_create_bool("async_all", 0644, d, &m->async_all);
+	debugfs_create_u32("issue_err", 0644, d, &m->issue_err);
+	debugfs_create_u32("async_err", 0644, d, &m->async_err);
 	debugfs_create_file_unsafe("violations", 0644, d, m, &mock_violations_fops);
 	debugfs_create_u64("lints", 0644, d, &m->lints);
 	debugfs_create_file_unsafe("umem_uid_0", 0644, d, m, &mock_umem_uid_0_fops);

@@ -238,7 +238,8 @@ struct mock {
 	u32 fail_more;
 	u32 delay_us;
 	bool hold_irqs;
-	bool inject;		/* the command that is being executed */
+	bool lost;		/* the command that is being executed never is */
+	bool inject;		/* ... or fails */
 	u32 failed;		/* opcode of the last that was made to fail */
 
 	u32 commands[FW_OPCODES];
@@ -250,6 +251,8 @@ struct mock {
 	u32 max_async;		/* that are taken at once */
 	u32 async_us;		/* how late they are, at least */
 	bool async_all;		/* none ends before no more have come for a while */
+	u32 issue_err;		/* with which none is taken, if not 0 ... */
+	u32 async_err;		/* ... and with which they end */
 	bool check_pins;
 	u64 violations;
 	u64 lints;		/* of these */
@@ -270,6 +273,7 @@ static inline struct mock *to_mock(struct mlx5_core_dev *mdev)
 __printf(2, 3) void fw_violation(struct mock *m, const char *fmt, ...);
 __printf(2, 3) void fw_lint(struct mock *m, const char *fmt, ...);
 u8 fw_begin(struct mock *m, u16 opcode);
+bool fw_destroys(const void *in);
 u8 fw_cmd(struct mock *m, void *in, int inlen, void *out, int outlen);
 struct fw_obj *fw_find(struct mock *m, enum fw_kind kind, u32 id);
 u8 fw_create(struct mock *m, enum fw_kind kind, u16 uid, struct fw_obj **new);
