@@ -46,7 +46,7 @@ programs_for()
 			mlx5_stream
 			reach -t *mlx5.*
 			handover -t *mlx5*
-			vhost_vdpa -t @(client.net_mlx5.*|spaces.mlx5.*)
+			vhost_vdpa -t @(client.net_mlx5.*|spaces.mlx5.*|rings.mlx5.*)
 			map_path -t *mlx5*
 			failnth -t *mlx5*
 		EOF
@@ -95,7 +95,7 @@ programs_for()
 			parent_ops
 			map_path -t @(small|map.[sd]*).*
 			failnth -t mapfail.*.failed_*
-			vhost_vdpa -t @(spaces.dma_map.*|*.net_dma_map_asid1.*|*.vduse*)
+			vhost_vdpa -t @(spaces.dma_map.*|rings.dma_map.*|*.net_dma_map_asid1.*|*.vduse*)
 			vp_vdpa.sh
 			handover -t *.@(vduse_blk|net_set_map).*
 			reach -t *.@(vduse_blk|net_dma_map_asid1).*
