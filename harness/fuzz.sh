@@ -13,7 +13,6 @@
 lock_build
 
 found=$out/fuzz
-# kmemleak allocates, too: with it, the n-th allocation is another one
 as_found="--flavour $flavour --append kmemleak=off"
 
 # Both, as an input does not say for which it was found

@@ -13,9 +13,27 @@ build_fuzz replay
 # Of what the result depends on, besides what it does of each check
 leak=$top/harness/mutants/unmap-leaks-a-pin.mutant
 contents=$( (find "$fuzz" -type f | sort; echo "$leak") | xargs cat | sha256sum | cut -c1-16)
+
+# passes PARENT CONTENTS: all that was to fail has failed, and all that was to be probed was
+passes()
+{
+	local output=$log/check/fuzz-corpus-$1 said
+
+	replay_inputs "--flavour debug --timeout 900" "$1" "$corpus"/* >"$output" 2>&1 || {
+		cat "$output"
+		return 1
+	}
+	said=$(tr -d '\r' <"$output" | sed -n 's/^ok: //p')
+	echo "$1: $said"
+	grep -qxF "$1: $said" "$fuzz/expected" || {
+		grep "^$1: " "$fuzz/expected" | sed 's/$/ (expected)/'
+		return 1
+	}
+}
+
 for parent in "${parents[@]}"; do
 	once "fuzz: the corpus, on a parent with .$parent, in the debug kernel" \
-		replay_inputs "--flavour debug --timeout 900 --append fuzz=$contents" "$parent" "$corpus"/*
+		passes "$parent" "$contents"
 done
 
 # sees MUTANT PARENT INPUT: the program says that something is wrong with this bug

@@ -41,6 +41,7 @@
 #include "virtio.h"
 
 #define CONFIG_SIZE	256
+#define FAULTS		"/sys/kernel/debug/"
 
 struct op {
 	uint8_t code, a, b, c;
@@ -50,18 +51,20 @@ static const struct vdpa_parent parents[] = { SIM_NET(true), SIM_NET(false) };
 
 static struct vdpa_dev dev;
 struct vdpa_client client;
+struct client_page *pages[MODEL_SPACES];
 struct model model;
 static struct reach reach;
 static long pins;		/* of others */
 static bool careful;		/* look at the pins wherever it makes sense */
 static unsigned long sequences;
-unsigned long operations;
+struct counts *counts;
 
 /* What the device has said when nobody had changed it */
 static uint64_t device_features;
 static uint8_t first_config[CONFIG_SIZE], config[CONFIG_SIZE];
 static uint32_t config_size;
 static bool unsettled;		/* a device keeps some of it for the next client */
+static bool config_is_unknown;	/* the device may have changed it by itself */
 
 /* What was done, for who reads of a failure */
 
@@ -98,7 +101,7 @@ void wrong(const char *format, ...)
 
 /* Faults: one at a time, which the next operation comes across or not */
 
-static struct {
+static struct fault {
 	bool due;
 	bool memory;		/* the nth allocation fails, rather than a call ... */
 	bool pages;		/* ... of pages, or else of objects */
@@ -109,7 +112,6 @@ static struct {
 } fault;
 
 static struct model before;	/* the operation that has no memory */
-static bool has_calls, has_memory;	/* that can be made to fail */
 
 static const char *const call_names[CALLS] = {
 	[CALL_SET_MAP] = "fail_set_map", [CALL_LOSE_MAP] = "lose_map",
@@ -118,9 +120,24 @@ static const char *const call_names[CALLS] = {
 	[CALL_DESC_GROUP] = "bad_desc_group",
 };
 
+/* Does the parent have this call at all? */
+static bool parent_has(enum model_call call)
+{
+	switch (call) {
+	case CALL_SET_MAP:
+	case CALL_LOSE_MAP:
+		return model.set_map;
+	case CALL_DMA_MAP:
+	case CALL_DMA_UNMAP:
+		return !model.set_map;
+	default:
+		return true;
+	}
+}
+
 static void call_fails(enum model_call call, unsigned int nth)
 {
-	if (!has_calls)
+	if (!parent_has(call))
 		return;
 	fault.due = true;
 	fault.memory = false;
@@ -132,8 +149,6 @@ static void call_fails(enum model_call call, unsigned int nth)
 /* Both together are counted differently each time: caches are filled with pages */
 static void allocation_fails(bool pages, unsigned int nth)
 {
-	if (!has_memory)
-		return;
 	fault.due = true;
 	fault.memory = true;
 	fault.pages = pages;
@@ -141,11 +156,26 @@ static void allocation_fails(bool pages, unsigned int nth)
 	say("the next one: allocation %u of %s\n", nth, pages ? "pages" : "objects");
 }
 
+/*
+ * Objects are those of caches that are marked with slub_debug=A when the kernel starts.
+ * Without, kmemleak's own would be counted as well, and nobody misses these. Objects that
+ * cannot wait are among the pages, as there is no way to leave them out.
+ */
 static void arm_memory(void)
 {
-	write_file("/sys/kernel/debug/fail_page_alloc/min-order", fault.pages ? "0" : "32");
-	write_file("/sys/kernel/debug/failslab/cache-filter", fault.pages ? "Y" : "N");
+	write_file(FAULTS "fail_page_alloc/min-order", fault.pages ? "0" : "32");
+	write_file(FAULTS "failslab/ignore-gfp-wait", fault.pages ? "Y" : "N");
 	fault_arm(fault.nth);
+}
+
+static void init_faults(void)
+{
+	char marked[16] = "";
+
+	read_file("/sys/kernel/slab/kmalloc-64/failslab", marked, sizeof(marked));
+	if (access(FAULTS "vdpa_sim", F_OK) || fault_init() || marked[0] != '1' ||
+	    write_file(FAULTS "failslab/cache-filter", "Y"))
+		wrong("this kernel, or its simulator, has no faults on demand");
 }
 
 static void fault_begin(void)
@@ -155,6 +185,7 @@ static void fault_begin(void)
 	if (!fault.due)
 		return;
 	fault.due = false;
+	counts->faults++;
 	if (fault.memory) {
 		model_copy(&before, &model);
 		arm_memory();
@@ -168,9 +199,12 @@ static void fault_begin(void)
 
 static void fault_end(void)
 {
-	if (fault.armed)
-		fault.has_come = fault.memory ? fault_disarm() :
-				 sim_fail_stop(call_names[fault.call]);
+	if (!fault.armed)
+		return;
+	fault.has_come = fault.memory ? fault_disarm() : sim_fail_stop(call_names[fault.call]);
+	counts->came += fault.has_come;
+	if (!fault.has_come)
+		say("(has not come) ");
 }
 
 /* Did it fail for want of memory? The model is as it was before then */
@@ -179,6 +213,7 @@ static bool had_no_memory(int returned)
 	if (!fault.armed || !fault.memory || !fault.has_come || returned != -ENOMEM)
 		return false;
 	say("(no memory) ");
+	counts->no_memory++;
 	model_copy(&model, &before);
 
 	return true;
@@ -187,7 +222,7 @@ static bool had_no_memory(int returned)
 void expect(const char *what, int expected, int returned)
 {
 	say("%s: %d\n", what, returned);
-	operations++;
+	counts->operations++;
 	cover_outcome(what, fault.armed ? returned - 1000 : returned);
 	if (expected != returned)
 		wrong("%s returned %d (%s), expected %d (%s)", what, returned,
@@ -216,11 +251,13 @@ int do_ioctl(unsigned long cmd, void *arg)
 }
 
 /* Of what changes nothing if there is no memory for it */
-static void expect_ioctl(const char *what, int expected, unsigned long cmd, void *arg)
+static int expect_ioctl(const char *what, int expected, unsigned long cmd, void *arg)
 {
 	int r = do_ioctl(cmd, arg);
 
 	expect(what, had_no_memory(r) ? r : expected, r);
+
+	return r;
 }
 
 void check_memory(void)
@@ -335,6 +372,7 @@ static bool is_pinned(uint64_t pfn)
 
 static int model_message_result(const struct model_msg *msg, int r)
 {
+	uint32_t asid = model_msg_asid(&model, msg);
 	int expected;
 
 	if (had_no_memory(r)) {
@@ -342,8 +380,8 @@ static int model_message_result(const struct model_msg *msg, int r)
 		return r;
 	}
 	/* It shows whether it is there */
-	if (r != -EINVAL && msg->asid < MODEL_SPACES && model.space[msg->asid].may_exist)
-		model.space[msg->asid].exists = true;
+	if (r != -EINVAL && r != -EPERM && asid < MODEL_SPACES && model.space[asid].may_exist)
+		model.space[asid].exists = true;
 	expected = model_message(&model, msg);
 	if (!expected && msg->type == VHOST_IOTLB_UPDATE)
 		memory_remember(msg->addr, (msg->size + msg->addr % PAGE + PAGE - 1) / PAGE);
@@ -487,13 +525,13 @@ static void op_stranger(const struct op *op)
 	message(&msg);
 }
 
-/* The page of the client's rings and buffers, where the device finds them */
+/* The page of the client's rings and buffers, where the device finds them in this space */
 static void ring_page(uint32_t asid, uint8_t type)
 {
 	const struct model_msg msg = {
 		.version = 2, .len = sizeof(struct vhost_msg_v2), .asid = asid, .type = type,
 		.perm = VHOST_ACCESS_RW, .iova = RING_IOVA, .size = sizeof(*client.page),
-		.addr = (uintptr_t)client.page,
+		.addr = (uintptr_t)pages[asid],
 	};
 
 	message(&msg);
@@ -506,7 +544,7 @@ static void op_ring_page(const struct op *op)
 
 static void op_fault(const struct op *op)
 {
-	operations++;
+	counts->operations++;
 	if (op->a & 8 || (op->a & 7) == CALLS)
 		allocation_fails(op->a & 16, 1 + op->b % 16);
 	else
@@ -546,6 +584,7 @@ static void settle(void)
 	free(c);
 	memcpy(config, first_config, config_size);
 	unsettled = false;
+	config_is_unknown = false;
 }
 
 /* The life of the file */
@@ -640,14 +679,30 @@ static int reset_without_memory(int r)
 	return r;
 }
 
+static bool may_be_told(const struct model_space *space)
+{
+	return space->unsure || space->may_be_unsure;
+}
+
+/* Would it remain unknown of which space a reset that fails could not tell the parent? */
+static bool is_unclear(const struct fault *f)
+{
+	const struct model_space *space = model.space;
+
+	if (f->memory)
+		return may_be_told(&space[0]) && may_be_told(&space[1]);
+
+	return (f->call == CALL_SET_MAP || f->call == CALL_LOSE_MAP) &&
+	       (space[0].may_be_unsure || space[1].may_be_unsure);
+}
+
 int set_status(uint8_t value)
 {
 	bool was_wild = model_is_wild(&model);
 	char what[32];
 	int r;
 
-	/* Which one of both could not be told would remain unknown */
-	if (fault.due && fault.memory && !value && model.space[0].unsure && model.space[1].unsure)
+	if (fault.due && !value && is_unclear(&fault))
 		fault.due = false;
 	snprintf(what, sizeof(what), "status %#x", value);
 	r = do_ioctl(VHOST_VDPA_SET_STATUS, &value);
@@ -681,7 +736,9 @@ int set_features(uint64_t features)
 
 static void op_features(const struct op *op)
 {
-	set_features(op->a & 1 ? FEATURES : op->a & 2 ? 0 : -1ULL);
+	const uint64_t ctrl = op->a & 8 ? BIT_ULL(VIRTIO_NET_F_CTRL_VQ) : 0;
+
+	set_features(op->a & 1 ? FEATURES | ctrl : op->a & 2 ? 0 : -1ULL);
 }
 
 int set_group(uint32_t group, uint32_t asid)
@@ -848,8 +905,8 @@ static void op_ring_file(const struct op *op)
 		r = -EBADF;
 		break;
 	}
-	r = ring_result(op, r);
-	expect_ioctl("ring file", r, call ? VHOST_SET_VRING_CALL : VHOST_SET_VRING_KICK, &f);
+	r = expect_ioctl("ring file", ring_result(op, r),
+			 call ? VHOST_SET_VRING_CALL : VHOST_SET_VRING_KICK, &f);
 	if (r)
 		return;
 	if (call)
@@ -861,7 +918,7 @@ static void op_ring_file(const struct op *op)
 static void op_kick(const struct op *op)
 {
 	say("kick %u\n", op->a % MODEL_RINGS);
-	operations++;
+	counts->operations++;
 	eventfd_write(client.kick[op->a % MODEL_RINGS], 1);
 }
 
@@ -872,36 +929,52 @@ static void check_config(uint32_t offset, const uint8_t *got, uint32_t len)
 	const uint16_t status = htole16(VIRTIO_NET_S_LINK_UP);
 
 	memcpy(config + offsetof(struct virtio_net_config, status), &status, sizeof(status));
-	if (memcmp(config + offset, got, len))
+	if (!config_is_unknown && memcmp(config + offset, got, len))
 		wrong("%u bytes of the configuration at %u are others", len, offset);
 }
 
-static void op_config(const struct op *op)
+static void check_config_size(void)
 {
-	struct {
-		struct vhost_vdpa_config head;
-		uint8_t buf[CONFIG_SIZE];
-	} c = { .head = { .off = op->a & 31, .len = op->b & 63 } };
 	uint32_t size = 0;
-	unsigned int i;
-	bool fits;
 
 	expect_ioctl("config size", 0, VHOST_VDPA_GET_CONFIG_SIZE, &size);
 	if (size != config_size)
 		wrong("the configuration has %u bytes, expected %u", size, config_size);
-	fits = c.head.len && c.head.off <= size && c.head.len <= size - c.head.off;
-	expect_ioctl("get config", fits ? 0 : -EINVAL, VHOST_VDPA_GET_CONFIG, &c);
+}
+
+struct config {
+	struct vhost_vdpa_config head;
+	uint8_t buf[CONFIG_SIZE];
+};
+
+static void write_config(struct config *c, uint8_t change, bool fits)
+{
+	unsigned int i;
+
 	if (fits)
-		check_config(c.head.off, c.head.buf, c.head.len);
-	if (!(op->c & 1))
+		memcpy(c->buf, config + c->head.off, c->head.len);
+	for (i = 0; change & 2 && i < c->head.len; i++)
+		c->buf[i] ^= change;
+	if (expect_ioctl("set config", fits ? 0 : -EINVAL, VHOST_VDPA_SET_CONFIG, c))
 		return;
-	for (i = 0; op->c & 2 && i < c.head.len; i++)
-		c.head.buf[i] ^= op->c;
-	expect_ioctl("set config", fits ? 0 : -EINVAL, VHOST_VDPA_SET_CONFIG, &c);
-	if (fits) {
-		unsettled = true;
-		memcpy(config + c.head.off, c.head.buf, c.head.len);
-	}
+	unsettled = true;
+	memcpy(config + c->head.off, c->buf, c->head.len);
+}
+
+/* A fault that is due is for the first one which needs memory: to read, or to write */
+static void op_config(const struct op *op)
+{
+	struct config c = { .head = { .off = op->a & 31, .len = op->b & 63 } };
+	bool fits = c.head.len && c.head.off <= config_size &&
+		    c.head.len <= config_size - c.head.off;
+
+	if (!fault.due)
+		check_config_size();
+	if (!(op->c & 16) &&
+	    !expect_ioctl("get config", fits ? 0 : -EINVAL, VHOST_VDPA_GET_CONFIG, &c))
+		check_config(c.head.off, c.buf, c.head.len);
+	if (op->c & 1)
+		write_config(&c, op->c, fits);
 }
 
 static void get(const char *what, unsigned long cmd, uint64_t expected)
@@ -970,14 +1043,14 @@ static void op_limit(const struct op *op)
 	static const uint64_t limits[] = { -1ULL, 0, 1, 2, 4, 7, 12, 2101 };
 
 	say("limit %llu\n", (unsigned long long)limits[op->a & 7]);
-	operations++;
+	counts->operations++;
 	set_limit(op->a & 7 ? limits[op->a & 7] + ring_pages() : limits[0]);
 }
 
 static void op_memory(const struct op *op)
 {
 	say("memory: %s %u\n", memory_change(op->a, op->b), op->b);
-	operations++;
+	counts->operations++;
 }
 
 static void op_pins(const struct op *op)
@@ -1068,12 +1141,15 @@ static void mark_space(const struct model_runs *runs)
 static void mark_wild(void)
 {
 	struct model_ring *ring;
+	uint32_t i;
 
-	if (!model_is_wild(&model))
-		return;
-	for (ring = model.ring; ring < model.ring + MODEL_RINGS; ring++) {
-		if (ring->at != WILD)
+	for (i = 0; i < MODEL_RINGS; i++) {
+		ring = &model.ring[i];
+		if (!model_ring_is_wild(&model, i))
 			continue;
+		/* A command may change the address of the device */
+		if (i == 2)
+			unsettled = config_is_unknown = true;
 		ring->base_is_known = false;
 		mark_space(&model.space[ring->asid].device);
 		mark_space(&model.space[ring->ring_asid].device);
@@ -1107,7 +1183,8 @@ static void begin_as_always(void)
 		eventfd_read(client.kick[i], &n);
 		eventfd_read(client.call[i], &n);
 	}
-	memset(client.page, 0, sizeof(*client.page));
+	for (i = 0; i < MODEL_SPACES; i++)
+		memset(pages[i], 0, sizeof(*pages[i]));
 	memory_restore();
 	if (unsettled)
 		settle();
@@ -1133,6 +1210,7 @@ static void begin(uint8_t head, uint8_t rings)
 static void end(uint8_t head, bool look)
 {
 	fault.due = false;
+	counts->made_up += memory_made_up_used();
 	if (look)
 		check_pins();
 	if (!(head & 32))
@@ -1217,10 +1295,12 @@ static void init_client(void)
 	client.nvqs = MODEL_RINGS;
 	client.iova = RING_IOVA;
 	client.refusals = -1;
-	client.page = mmap(NULL, sizeof(*client.page), PROT_READ | PROT_WRITE,
-			   MAP_ANONYMOUS | MAP_POPULATE | MAP_SHARED, -1, 0);
-	if (client.page == MAP_FAILED)
+	pages[0] = mmap(NULL, sizeof(*pages[0]) * MODEL_SPACES, PROT_READ | PROT_WRITE,
+			MAP_ANONYMOUS | MAP_POPULATE | MAP_SHARED, -1, 0);
+	if (pages[0] == MAP_FAILED)
 		wrong("no memory");
+	pages[1] = pages[0] + 1;
+	client.page = pages[0];
 	for (i = 0; i < CLIENT_RINGS; i++) {
 		client.kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		client.call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -1231,6 +1311,10 @@ void fuzz_init(void)
 {
 	const char *name = getenv("FUZZ_PARENT"), *why;
 
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED,
+		      -1, 0);
+	if (counts == MAP_FAILED)
+		wrong("no memory");
 	loud = getenv("FUZZ_TRACE");
 	careful = getenv("FUZZ_CAREFUL");
 	init_stranger();
@@ -1248,11 +1332,8 @@ void fuzz_init(void)
 		if (reach_init(&reach, &client, 64 * PAGE))
 			wrong("no memory");
 	} while (!memory_take_block(&reach));
-	memory_init(client.page, sizeof(*client.page));
-	has_calls = !access("/sys/kernel/debug/vdpa_sim", F_OK);
-	has_memory = !fault_init();
-	if (!has_calls || !has_memory)
-		wrong("this kernel, or its simulator, has no faults on demand");
+	memory_init(pages[0], sizeof(*pages[0]) * MODEL_SPACES);
+	init_faults();
 	settle();
 	pins = pins_in_system();
 }
@@ -1264,5 +1345,12 @@ unsigned long fuzz_sequences(void)
 
 unsigned long fuzz_operations(void)
 {
-	return operations;
+	return counts->operations;
+}
+
+void fuzz_report(void)
+{
+	printf("%lu sequences, %lu operations, %lu of %lu faults came, %lu of them as -ENOMEM, %lu probes, %lu of them of a device that does nothing, %lu requests of made-up rings\n",
+	       sequences, counts->operations, counts->came, counts->faults, counts->no_memory,
+	       counts->probes, counts->idle, counts->made_up);
 }

@@ -14,6 +14,8 @@ void fuzz_one(const uint8_t *data, size_t size);
 void fuzz_init(void);
 unsigned long fuzz_sequences(void);
 unsigned long fuzz_operations(void);
+/* A line of what was done, and how much of it was to fail, and did */
+void fuzz_report(void);
 
 /* Of an input: what comes before the first operation, and each operation */
 #define FUZZ_HEAD	2

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,6 +372,75 @@ void memory_restore(void)
 	changed = false;
 }
 
+/* Rings for those who have them anywhere: for frames, from one to the other, and a command */
+
+/* Where they expect to find what is in this page of the window */
+static uint64_t made_up_iova(unsigned int page)
+{
+	return BIT_ULL(40) + (page - MADE_UP) * PAGE;
+}
+
+struct made_up {
+	struct vring_desc desc[16];
+	struct {
+		uint16_t flags, idx, ring[126];
+	} avail;
+	struct {
+		uint16_t flags, idx;
+		uint8_t ring[508];
+	} used;
+	uint8_t data[1024];
+};
+
+static_assert(sizeof(struct made_up) == PAGE / 2, "where an input can have them");
+
+static struct made_up *made_up(unsigned int page, unsigned int half)
+{
+	return (void *)(block->mem + block_order[page] * PAGE + half * PAGE / 2);
+}
+
+/* The first request is good, the second one goes on at an address that may be mapped */
+static void make_up_frames(void)
+{
+	const uint64_t frame = made_up_iova(MADE_UP) + offsetof(struct made_up, data);
+	const uint64_t room = made_up_iova(MADE_UP + 2) + 64, far = BIT_ULL(32) - 4 * PAGE;
+	struct made_up *tx = made_up(MADE_UP, 0), *rx = made_up(MADE_UP, 1);
+
+	*tx = (struct made_up) {
+		.desc = { { frame, 128, 0, 0 }, { frame, 64, VRING_DESC_F_NEXT, 2 },
+			  { far, 64, 0, 0 } },
+		.avail = { .idx = 2, .ring = { 0, 1 } },
+	};
+	/* To all: behind the header */
+	memset(tx->data + sizeof(struct virtio_net_hdr_v1), 0xff, ETH_ALEN);
+	*rx = (struct made_up) {
+		.desc = { { room, 512, VRING_DESC_F_WRITE, 0 },
+			  { room, 64, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2 },
+			  { far, 512, VRING_DESC_F_WRITE, 0 } },
+		.avail = { .idx = 2, .ring = { 0, 1 } },
+	};
+}
+
+static void make_up_command(void)
+{
+	const uint64_t command = made_up_iova(MADE_UP + 1) + offsetof(struct made_up, data);
+	struct made_up *ctrl = made_up(MADE_UP + 1, 0);
+
+	*ctrl = (struct made_up) {
+		.desc = { { command, 2, VRING_DESC_F_NEXT, 1 },
+			  { command + 2, ETH_ALEN, VRING_DESC_F_NEXT, 2 },
+			  { command + 16, 1, VRING_DESC_F_WRITE, 0 } },
+		.avail = { .idx = 1 },
+		.data = { VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, 2, 0, 0, 0, 0, 2 },
+	};
+}
+
+unsigned int memory_made_up_used(void)
+{
+	return made_up(MADE_UP, 0)->used.idx + made_up(MADE_UP, 1)->used.idx +
+	       made_up(MADE_UP + 1, 0)->used.idx;
+}
+
 /* Set up */
 
 /* A page that is not right behind @before, with @length - 1 others behind it */
@@ -486,6 +559,8 @@ void memory_init(void *ring_page, uint64_t ring_size)
 	window = reserve(WINDOW_PAGES);
 	alias = reserve(ALIAS_PAGES);
 	map_block();
+	make_up_frames();
+	make_up_command();
 	changed = true;
 	memory_restore();
 }

@@ -19,6 +19,8 @@ struct reach;
 #define WINDOW_PRIVATE	4
 #define WINDOW_FILE	2
 #define WINDOW_PAGES	(WINDOW_BLOCK + WINDOW_PRIVATE + WINDOW_FILE)
+/* The first of the pages that say what rings may say, if they are mapped at 1 << 40 */
+#define MADE_UP		1
 /* Two pages of the block over and over, more often than a table once held */
 #define ALIAS_PAGES	2100
 
@@ -31,6 +33,8 @@ void memory_init(void *ring_page, uint64_t ring_size);
 void memory_restore(void);
 /* An address in the window, or of the alias after it, or none of the client's */
 uint64_t memory_addr(unsigned int page);
+/* How much the device has used of the rings that are in memory since memory_restore() */
+unsigned int memory_made_up_used(void);
 /* Do something to it; returns what */
 const char *memory_change(uint8_t what, uint8_t which);
 /*

@@ -3,6 +3,7 @@
 #include <linux/vhost.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,7 @@ static int space_roll_back(struct model_space *space, int error)
 	size_t i, n = 0;
 
 	space->unsure = true;
+	space->may_be_unsure = false;
 	for (i = 0; i < space->mapped.n; i++)
 		if (space->mapped.run[i].told)
 			space->mapped.run[n++] = space->mapped.run[i];
@@ -199,6 +201,7 @@ static int space_set_map(struct model *m, struct model_space *space)
 	}
 
 	space->unsure = false;
+	space->may_be_unsure = false;
 	for (i = 0; i < space->mapped.n; i++)
 		space->mapped.run[i].told = true;
 	space->gone.n = 0;
@@ -373,7 +376,7 @@ static int model_dispatch(struct model *m, uint32_t asid, const struct model_msg
 	}
 }
 
-static uint32_t msg_asid(const struct model *m, const struct model_msg *msg)
+uint32_t model_msg_asid(const struct model *m, const struct model_msg *msg)
 {
 	bool has_asid = m->acked & BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID);
 
@@ -392,12 +395,12 @@ int model_message(struct model *m, const struct model_msg *msg)
 	if (!m->owned || msg->stranger)
 		return -EPERM;
 
-	return model_dispatch(m, msg_asid(m, msg), msg);
+	return model_dispatch(m, model_msg_asid(m, msg), msg);
 }
 
 void model_message_fails(struct model *m, const struct model_msg *msg)
 {
-	uint32_t asid = msg_asid(m, msg);
+	uint32_t asid = model_msg_asid(m, msg);
 	struct model_space *space;
 
 	if (asid >= MODEL_SPACES)
@@ -410,8 +413,8 @@ void model_message_fails(struct model *m, const struct model_msg *msg)
 		space_roll_back(space, 0);
 	}
 	/* If it was .set_map that failed. To be told once more does not harm */
-	if (m->set_map && space->exists)
-		space->unsure = true;
+	if (m->set_map && space->exists && !space->unsure)
+		space->may_be_unsure = true;
 }
 
 /* The life of the file, and of the device */
@@ -420,6 +423,7 @@ static void model_reset_rings(struct model *m)
 {
 	struct model_ring *ring;
 
+	m->ctrl = false;
 	for (ring = m->ring; ring < m->ring + MODEL_RINGS; ring++) {
 		ring->set = NOWHERE;
 		ring->at = NOWHERE;
@@ -440,6 +444,7 @@ static void model_free_spaces(struct model *m)
 		space->exists = false;
 		space->may_exist = false;
 		space->unsure = false;
+		space->may_be_unsure = false;
 		space->mapped.n = 0;
 		space->gone.n = 0;
 		space->device.n = 0;
@@ -561,7 +566,8 @@ static int model_reset(struct model *m)
 	model_reset_rings(m);
 	for (i = 0; i < MODEL_SPACES && persist; i++) {
 		space = &m->space[i];
-		if (!space->unsure || (m->in_batch && m->batch_asid == i))
+		if (!(space->unsure || space->may_be_unsure) ||
+		    (m->in_batch && m->batch_asid == i))
 			continue;
 		r = space_set_map(m, space);
 		if (r)
@@ -588,7 +594,11 @@ int model_features(struct model *m, uint64_t features)
 	if (m->status & VIRTIO_CONFIG_S_FEATURES_OK)
 		return -EBUSY;
 
-	return features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) ? 0 : -EINVAL;
+	if (!(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
+		return -EINVAL;
+	m->ctrl = features & BIT_ULL(VIRTIO_NET_F_CTRL_VQ);
+
+	return 0;
 }
 
 int model_suspend(struct model *m)
@@ -697,12 +707,21 @@ void model_ring_ready(struct model *m, uint32_t index, bool ready)
 	ring->ready = ready;
 }
 
+/* Frames go from one ring to the other: of one alone, nothing comes */
+bool model_ring_is_wild(const struct model *m, uint32_t ring)
+{
+	bool works = ring == 2 ? m->ctrl && m->ring[2].ready :
+				 m->ring[0].ready && m->ring[1].ready;
+
+	return m->running && works && m->ring[ring].at == WILD;
+}
+
 bool model_is_wild(const struct model *m)
 {
-	int i;
+	uint32_t i;
 
 	for (i = 0; i < MODEL_RINGS; i++)
-		if (m->running && m->ring[i].ready && m->ring[i].at == WILD)
+		if (model_ring_is_wild(m, i))
 			return true;
 
 	return false;

@@ -33,7 +33,8 @@ struct model_runs {
 struct model_space {
 	bool exists;		/* a message has named it */
 	bool may_exist;		/* one that failed for want of memory has */
-	bool unsure;		/* the parent may have less than it was told */
+	bool unsure;		/* the parent may have less than it was told ... */
+	bool may_be_unsure;	/* ... or the driver knows that it has not */
 	struct model_runs mapped;
 	struct model_runs gone;	/* told, and unmapped in a batch that goes on */
 	struct model_runs device;
@@ -93,7 +94,8 @@ struct model {
 	bool owned;
 	uint64_t acked;		/* of what is offered */
 	uint8_t status;
-	bool running;		/* it works on rings */
+	bool running;		/* it works on rings ... */
+	bool ctrl;		/* ... and on that of commands, too */
 	bool in_batch;
 	uint32_t batch_asid;
 	struct model_space space[MODEL_SPACES];
@@ -134,6 +136,8 @@ void model_ring_ready(struct model *m, uint32_t ring, bool ready);
 
 /* After the message has been written, when pages have been faulted in */
 int model_message(struct model *m, const struct model_msg *msg);
+/* The address space that it is about */
+uint32_t model_msg_asid(const struct model *m, const struct model_msg *msg);
 /* What is left of it when the kernel had no memory for it. @m is as it was before */
 void model_message_fails(struct model *m, const struct model_msg *msg);
 
@@ -144,8 +148,9 @@ bool model_pins(const struct model *m, uint64_t pfn);
 /* What the device reaches at this address; NULL: nothing */
 const struct model_run *model_reach(const struct model *m, uint32_t asid,
 				    uint64_t iova);
-/* Does the device work on rings of which nobody knows what they say? */
+/* Does the device work on a ring of which nobody knows what it says? On this one? */
 bool model_is_wild(const struct model *m);
+bool model_ring_is_wild(const struct model *m, uint32_t ring);
 /* As it is now, to be had back */
 void model_copy(struct model *to, const struct model *from);
 

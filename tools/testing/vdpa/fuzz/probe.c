@@ -43,6 +43,14 @@
 #define COUNTERPART	1
 
 static uint32_t number;		/* tells a frame from all others */
+/* Where the device has its buffers; its rings are in client.page */
+static struct client_page *buffers;
+
+static void choose_pages(void)
+{
+	client.page = pages[model.ring[RX].ring_asid];
+	buffers = pages[model.ring[RX].asid];
+}
 
 /* What the device has of memory */
 
@@ -137,7 +145,6 @@ static bool start(uint32_t asid, unsigned int flags)
 	uint32_t ring_asid = asid;
 	unsigned int i;
 
-	memset(client.page->ring, 0, sizeof(client.page->ring));
 	if (set_status(1) || set_status(3) || set_features(FEATURES) || set_status(0xb))
 		return false;
 	if (flags & PROBE_BIND && set_group(0, asid))
@@ -147,6 +154,8 @@ static bool start(uint32_t asid, unsigned int flags)
 		if (set_group(2, ring_asid))
 			return false;
 	}
+	choose_pages();
+	memset(client.page->ring, 0, sizeof(client.page->ring));
 	for (i = RX; i <= TX; i++)
 		if (start_ring(i, flags & PROBE_CALLS))
 			wrong("ring %u cannot be set up: %s", i, strerror(errno));
@@ -184,17 +193,17 @@ static bool have_started(uint32_t asid, unsigned int flags)
 
 static uint64_t half(const uint8_t *buffer, unsigned int which)
 {
-	return client_iova(&client, buffer + which * HALF);
+	return RING_IOVA + (buffer - (uint8_t *)buffers) + which * HALF;
 }
 
 /* A frame to all, which the device gives back; its data behind the header, or elsewhere */
 static void post_frame(unsigned int which, const uint64_t *iova, unsigned int len)
 {
 	struct client_part parts[] = {
-		{ half(client.page->out, which), HEAD + (iova ? 0 : len), false },
+		{ half(buffers->out, which), HEAD + (iova ? 0 : len), false },
 		{ iova ? *iova : 0, len, false },
 	};
-	uint8_t *head = client.page->out + which * HALF, *eth = head + HEAD - ETH_HLEN;
+	uint8_t *head = buffers->out + which * HALF, *eth = head + HEAD - ETH_HLEN;
 
 	memset(head, 0, HEAD);
 	memset(eth, 0xff, ETH_ALEN);
@@ -206,11 +215,11 @@ static void post_frame(unsigned int which, const uint64_t *iova, unsigned int le
 static void post_buffer(unsigned int which, const uint64_t *iova, unsigned int len)
 {
 	struct client_part parts[] = {
-		{ half(client.page->in, which), iova ? HEAD : HALF, true },
+		{ half(buffers->in, which), iova ? HEAD : HALF, true },
 		{ iova ? *iova : 0, len, true },
 	};
 
-	memset(client.page->in + which * HALF, 0, HALF);
+	memset(buffers->in + which * HALF, 0, HALF);
 	client_post(&client, RX, 4 * which, parts, iova ? 2 : 1);
 }
 
@@ -294,8 +303,8 @@ static uint32_t used_length(unsigned int ring, uint16_t back)
 /* Has the frame been received in this half of the buffers? */
 static bool is_received(unsigned int frame, unsigned int buffer)
 {
-	return !memcmp(client.page->out + frame * HALF + HEAD - ETH_HLEN,
-		       client.page->in + buffer * HALF + HEAD - ETH_HLEN, ETH_HLEN);
+	return !memcmp(buffers->out + frame * HALF + HEAD - ETH_HLEN,
+		       buffers->in + buffer * HALF + HEAD - ETH_HLEN, ETH_HLEN);
 }
 
 static void transfer(const char *what, uint64_t iova)
@@ -307,7 +316,7 @@ static void transfer(const char *what, uint64_t iova)
 	kick();
 	await(what, TX, iova);
 	await(what, RX, iova);
-	operations++;
+	counts->operations++;
 	fence();
 	count_taken();
 	check_calls(first);
@@ -316,7 +325,7 @@ static void transfer(const char *what, uint64_t iova)
 static void probe_read(uint32_t asid, uint64_t iova, unsigned int len)
 {
 	bool may = may_all(asid, iova, len, VHOST_ACCESS_RO), is_there;
-	uint8_t *got = client.page->in + HEAD, *want;
+	uint8_t *got = buffers->in + HEAD, *want;
 	unsigned int i;
 
 	say("%s be read: %u bytes at %#llx of asid %u\n", may ? "must" : "must not", len,
@@ -355,7 +364,7 @@ static void write_bytes(uint32_t asid, uint64_t iova, unsigned int len, const ui
 static void probe_write(uint32_t asid, uint64_t iova, unsigned int len)
 {
 	bool may = may_all(asid, iova, len, VHOST_ACCESS_WO);
-	uint8_t *data = client.page->out + HEAD;
+	uint8_t *data = buffers->out + HEAD;
 	uint32_t length;
 	unsigned int i;
 
@@ -398,11 +407,12 @@ static void probe_nothing(const char *why)
 
 	say("%s: must do nothing\n", why);
 	cover_outcome(why, 0);
+	counts->idle++;
 	post_buffer(PROBED, NULL, 0);
 	post_frame(PROBED, NULL, MAX_LEN);
 	kick();
 	usleep(2000);
-	operations++;
+	counts->operations++;
 	fence();
 	for (i = RX; i <= TX; i++) {
 		if (used(i) != before[i])
@@ -432,5 +442,7 @@ void probe(uint32_t asid, uint64_t iova, unsigned int len, unsigned int flags)
 {
 	if (!model.open || !model.owned || !have_started(asid, flags))
 		return;
+	choose_pages();
+	counts->probes++;
 	probe_once(model.ring[RX].asid, iova, len);
 }

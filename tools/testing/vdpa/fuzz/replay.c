@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 	fuzz_init();
 	for (i = 1; i < argc; i++)
 		replay(argv[i]);
-	printf("ok: %lu sequences, %lu operations\n", fuzz_sequences(), fuzz_operations());
+	printf("ok: ");
+	fuzz_report();
 
 	return 0;
 }

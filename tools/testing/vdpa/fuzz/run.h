@@ -14,8 +14,22 @@
 #define FEATURES	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
 
 extern struct vdpa_client client;
+/* Rings and buffers, at RING_IOVA of each address space: another page in each */
+extern struct client_page *pages[MODEL_SPACES];
 extern struct model model;
-extern unsigned long operations;	/* whose results were compared */
+
+/* What was done, by the processes of all clients */
+struct counts {
+	unsigned long operations;	/* whose results were compared */
+	unsigned long faults;		/* that were ordered, ... */
+	unsigned long came;		/* ... came, ... */
+	unsigned long no_memory;	/* ... and had an operation fail with -ENOMEM */
+	unsigned long probes;		/* of what the device reaches, ... */
+	unsigned long idle;		/* ... in which it had to do nothing */
+	unsigned long made_up;		/* requests of rings that an input made up, that were used */
+};
+
+extern struct counts *counts;
 
 void __attribute__((format(printf, 1, 2))) say(const char *format, ...);
 void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *format, ...);

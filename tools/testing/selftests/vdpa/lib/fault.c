@@ -17,6 +17,7 @@
 #define DEBUGFS "/sys/kernel/debug/"
 
 static int fault_fd = -1;
+static pid_t fault_of;		/* whose faults these are */
 
 /* No block of pages has order 32, and no cache passes the filter */
 static int count_faults(bool pages, bool objects)
@@ -27,6 +28,12 @@ static int count_faults(bool pages, bool objects)
 
 int fault_init(void)
 {
+	/* What a child has of its parent would have the parent fail */
+	if (fault_fd >= 0 && fault_of != getpid()) {
+		close(fault_fd);
+		fault_fd = -1;
+	}
+	fault_of = getpid();
 	if (fault_fd < 0)
 		fault_fd = open("/proc/thread-self/fail-nth",
 				O_RDWR | O_CLOEXEC);
