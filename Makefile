@@ -3,12 +3,13 @@
 
 BASE ?= linux-6.1.y
 FLAVOUR ?= fast
+KERNEL_BASE ?= linux-6.1.y
 STARTED := $(shell date +%s)
-export BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
+export BASE KERNEL_BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
 
 # What a command needs comes before it, and each step uses all processors by itself
 .NOTPARALLEL:
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate guest-kernel clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -44,7 +45,10 @@ bench: need-tree-kernel-vm-selftests-plots-profile kernel
 latency: need-tree-kernel-vm-selftests kernel
 	@harness/latency.sh
 
-test: need-tree-kernel-vm-selftests-checks-clients
+# QEMU is checked with the kernel that it uses, and by itself
+QEMU_TOO := $(filter qemu,$(BASE) $(shell sed -n 's/^consumer=//p' patches/$(BASE)/base 2>/dev/null))
+test: need-tree-kernel-vm-selftests-checks-clients$(if $(QEMU_TOO),-source-qemu-migrate) \
+      $(if $(filter qemu,$(BASE)),guest-kernel)
 	@harness/test.sh $(ONLY)
 
 selftests: need-tree-kernel-vm-selftests kernel
@@ -72,6 +76,11 @@ tree refresh series expected:
 kernel: tree
 	@harness/kernel.sh $(FLAVOUR)
 
+# Of QEMU's guests
+guest-kernel: need-tree-kernel
+	@BASE=$(KERNEL_BASE) harness/tree.sh
+	@BASE=$(KERNEL_BASE) harness/kernel.sh fast
+
 vm: need-tree-kernel-vm kernel
 	@harness/vm.sh --flavour $(FLAVOUR) -- $(if $(CMD),'$(subst ','\'',$(value CMD))')
 
@@ -82,7 +91,7 @@ need-%:
 qemu: need-tree-source-qemu
 	@patches/qemu/build.sh
 
-migrate: need-tree-kernel-vm-source-qemu-migrate kernel qemu
+migrate: need-tree-kernel-vm-source-qemu-migrate guest-kernel qemu
 	@patches/qemu/migrate.sh
 
 clean:

@@ -125,17 +125,28 @@ each()
 	wait
 }
 
-# lock_build: two runs that write to build/ do not meet; what this one starts may
+# held FOLDER: does this run have the lock of it, or what has started this run?
+held()
+{
+	case " ${LOCKED:-} " in
+	*" $1 "*) return 0 ;;
+	esac
+	return 1
+}
+
+# lock_build: two runs that write to build/ do not meet; what this one starts may. A run
+# of a kernel's may start one of QEMU's, and not the other way round: they would wait
+# for each other.
 lock_build()
 {
-	[ -z "${LOCKED:-}" ] || return 0
+	! held "$build" || return 0
 	mkdir -p "$build"
 	exec 9>"$build/lock"
 	if ! flock -n 9; then
 		step "waiting for another run in ${build#"$top"/}"
 		flock 9
 	fi
-	export LOCKED=y
+	export LOCKED="${LOCKED:-} $build"
 }
 
 # Where the kernel of a flavour is built

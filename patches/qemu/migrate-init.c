@@ -8,6 +8,7 @@
  */
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -26,6 +27,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define DRIVER "/sys/bus/virtio/drivers/virtio_net/"
 #define INTERFACE "eth0"
@@ -83,6 +85,24 @@ static bool write_file(const char *path, const char *text)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+/* In this order: each needs the one before */
+static void load_modules(void)
+{
+	static const char *const files[] = {
+		"/failover.ko", "/net_failover.ko", "/virtio_net.ko",
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		int fd = open(files[i], O_RDONLY);
+
+		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+			say("FAILED: %s: %s", files[i], strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
 }
 
 /* The name of the virtio device, as its driver has it */
@@ -263,6 +283,7 @@ int main(void)
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	fcntl(0, F_SETFL, O_NONBLOCK);
+	load_modules();
 	if (!find_device() || !open_interface()) {
 		say("FAILED: no network");
 		pause();

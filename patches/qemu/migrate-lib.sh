@@ -17,32 +17,24 @@ mkdir -p "$out" "$results"
 # of_kernel SCRIPT ARGUMENT...: of the harness, for the base of the kernels
 of_kernel()
 {
-	env -u LOCKED BASE="$kernel_base" "$top/harness/$1.sh" "${@:2}"
+	BASE="$kernel_base" "$top/harness/$1.sh" "${@:2}"
 }
 
-# The guest in the guest: the same kernel, with what it needs to live without a
-# disk. All of it is compiled again, as it is in another folder.
+# The guest in the guest: the same kernel, and a folder in memory for its root. It is a
+# copy, as the kernel may be built anew meanwhile.
 make_guest()
 {
-	local obj=$guest/obj source=$kernel_build/tree
+	local obj=$kernel_build/obj module modules
 
 	need migrate
-	of_kernel tree
-	of_kernel kernel fast
+	[ -e "$obj/arch/x86/boot/bzImage" ] ||
+		die "there is no fast kernel of $kernel_base: make kernel first"
+	modules=$(echo "$kernel_build"/mods/fast/lib/modules/*/kernel)
 	mkdir -p "$guest"
-	if [ ! -e "$guest/bzImage" ] ||
-	   [ "$kernel_build/obj/.config" -nt "$guest/bzImage" ]; then
-		step "building the kernel of the guest in the guest"
-		rm -rf "$obj"
-		cp -a "$kernel_build/obj" "$obj"
-		logged guest-config "$source/scripts/config" --file "$obj/.config" \
-			-e BLK_DEV_INITRD -e FAILOVER -e NET_FAILOVER -e VIRTIO_NET
-		logged guest-kernel make -C "$source" O="$obj" ARCH=x86_64 LOCALVERSION= \
-			-j"$jobs" olddefconfig bzImage
-		cp "$obj/usr/gen_init_cpio" "$guest/"
-		cp "$obj/arch/x86/boot/bzImage" "$guest/bzImage"
-		rm -rf "$obj"
-	fi
+	cp "$obj/arch/x86/boot/bzImage" "$obj/usr/gen_init_cpio" "$guest/"
+	for module in net/core/failover drivers/net/{net_failover,virtio_net}; do
+		cp "$modules/$module.ko" "$guest/"
+	done
 	gcc -O2 -Wall -static -o "$guest/init" "$patches/migrate-init.c"
 	gcc -O2 -Wall -shared -fPIC -o "$guest/fake.so" "$patches/fake-vhost-vdpa.c"
 	cat >"$guest/list" <<-EOF
@@ -51,6 +43,9 @@ make_guest()
 		dir /proc 755 0 0
 		dir /sys 755 0 0
 		file /init $guest/init 755 0 0
+		file /failover.ko $guest/failover.ko 644 0 0
+		file /net_failover.ko $guest/net_failover.ko 644 0 0
+		file /virtio_net.ko $guest/virtio_net.ko 644 0 0
 	EOF
 	"$guest/gen_init_cpio" "$guest/list" >"$guest/initrd"
 }
