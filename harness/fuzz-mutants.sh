@@ -48,7 +48,8 @@ find_bug()
 {
 	local parent mutant begin=$SECONDS output=$log/fuzz-mutant-$1.log
 
-	mutant=$(all_mutants | grep "/$1.mutant\$") || die "there is no mutant $1"
+	mutant=$( (all_mutants; find "$fuzz/bugs" -name '*.mutant') | grep "/$1.mutant\$") ||
+		die "there is no mutant $1"
 	build_mutant "$flavour" "$mutant" "$source" >/dev/null || die "$mutant cannot be built"
 	for parent in "${parents[@]}"; do
 		begin=$SECONDS

@@ -66,6 +66,57 @@ static uint32_t config_size;
 static bool unsettled;		/* a device keeps some of it for the next client */
 static bool config_is_unknown;	/* the device may have changed it by itself */
 
+/* All of the above that belongs to a device: of the one that is not in use at the moment */
+static struct side {
+	struct vdpa_dev dev;
+	struct vdpa_client client;
+	struct client_page *pages[MODEL_SPACES];
+	struct model model;
+	uint8_t first_config[CONFIG_SIZE], config[CONFIG_SIZE];
+	bool unsettled, config_is_unknown;
+} other;
+
+static bool is_second;
+static bool is_child;		/* of the process that has made the devices */
+static struct last_words {	/* of a child, for its parent */
+	bool open[2];		/* both devices */
+	long kept;		/* pages that are pinned and of no open file */
+} *last_words;
+
+static void exchange(void *a, void *b, size_t size)
+{
+	uint8_t *x = a, *y = b, tmp;
+
+	for (; size; size--, x++, y++) {
+		tmp = *x;
+		*x = *y;
+		*y = tmp;
+	}
+}
+
+static void change_sides(void)
+{
+	exchange(&dev, &other.dev, sizeof(dev));
+	exchange(&client, &other.client, sizeof(client));
+	exchange(pages, other.pages, sizeof(pages));
+	exchange(&model, &other.model, sizeof(model));
+	exchange(first_config, other.first_config, sizeof(first_config));
+	exchange(config, other.config, sizeof(config));
+	exchange(&unsettled, &other.unsettled, sizeof(unsettled));
+	exchange(&config_is_unknown, &other.config_is_unknown, sizeof(config_is_unknown));
+	model.others = model_charged(&other.model);
+	is_second = !is_second;
+}
+
+/* Do it with both devices */
+static void with_both(void (*what)(void))
+{
+	what();
+	change_sides();
+	what();
+	change_sides();
+}
+
 /* What was done, for who reads of a failure */
 
 static char journal[16384];
@@ -264,7 +315,7 @@ void check_memory(void)
 {
 	const char *why;
 
-	if (model_is_wild(&model))
+	if (model_is_wild(&model) || model_is_wild(&other.model))
 		return;
 	why = memory_check();
 	if (*why)
@@ -367,7 +418,7 @@ static int write_as_stranger(const union message *buf, size_t len)
 
 static bool is_pinned(uint64_t pfn)
 {
-	return model_pins(&model, pfn);
+	return model_pins(&model, pfn) || model_pins(&other.model, pfn);
 }
 
 static int model_message_result(const struct model_msg *msg, int r)
@@ -521,6 +572,9 @@ static void op_stranger(const struct op *op)
 {
 	struct model_msg msg = decode_msg(op, VHOST_IOTLB_UPDATE);
 
+	/* The files that it shares are those of the parent */
+	if (is_child)
+		return;
 	msg.stranger = true;
 	message(&msg);
 }
@@ -553,13 +607,15 @@ static void op_fault(const struct op *op)
 
 static void check_pins(void)
 {
+	long must = model_charged(&model) + model_charged(&other.model);
 	long charged = pins_of_process(), pinned = pins_in_system() - pins;
 
 	say("pins\n");
-	if (charged != (long)model_charged(&model))
-		wrong("%ld pages are charged, expected %ld", charged, (long)model_charged(&model));
-	if (pinned != (long)model_pinned(&model))
-		wrong("%ld pages are pinned, expected %ld", pinned, (long)model_pinned(&model));
+	if (charged != must)
+		wrong("%ld pages are charged, expected %ld", charged, must);
+	must = model_pinned(&model) + model_pinned(&other.model);
+	if (pinned != must)
+		wrong("%ld pages are pinned, expected %ld", pinned, must);
 }
 
 /* What the device keeps from one client to the next, as it was in the beginning */
@@ -605,23 +661,29 @@ static void op_open(const struct op *op)
 
 static void op_close(const struct op *op)
 {
+	bool was_running;
+
 	fault_begin();
 	close(client.fd);
 	fault_end();
 	client.fd = -1;
+	was_running = model.running;
 	model_close(&model);
 	/* For that, it needs no memory that it could not do without */
 	fault.armed = fault.armed && !fault.memory;
 	expect("close", 0, 0);
 	check_memory();
+	/* What does not stop is not told what to do any more, either, but may be at it */
+	if (was_running && !model.status)
+		probe_gone();
 	memory_forget(is_pinned);
 }
 
 /* The next owner is a driver of virtio, for which the device must work; then we have it back */
 static void op_rebind(const struct op *op)
 {
-	/* It takes as long as a hundred others */
-	if ((op->a & 31) != 17)
+	/* It takes as long as a hundred others. The path may change, which the parent needs */
+	if ((op->a & 31) != 17 || is_child)
 		return;
 	if (model.open)
 		op_close(op);
@@ -1013,16 +1075,16 @@ static void op_suspend(const struct op *op)
 
 /* What it may pin */
 
-/* What is charged for the page of the rings, which does not count for the input */
-static uint64_t ring_pages(void)
+/* What is charged for pages of rings, which do not count for the input */
+static uint64_t ring_pages(const struct model *m)
 {
 	uint64_t pages = 0;
 	unsigned int i;
 	size_t j;
 
 	for (i = 0; i < MODEL_SPACES; i++)
-		for (j = 0; j < model.space[i].mapped.n; j++)
-			if (model.space[i].mapped.run[j].iova == RING_IOVA)
+		for (j = 0; j < m->space[i].mapped.n; j++)
+			if (m->space[i].mapped.run[j].iova == RING_IOVA)
 				pages++;
 
 	return pages;
@@ -1036,6 +1098,7 @@ static void set_limit(uint64_t pages)
 	if (setrlimit(RLIMIT_MEMLOCK, &limit))
 		wrong("no limit");
 	model.limit = limit.rlim_cur / PAGE;
+	other.model.limit = model.limit;
 }
 
 static void op_limit(const struct op *op)
@@ -1044,7 +1107,8 @@ static void op_limit(const struct op *op)
 
 	say("limit %llu\n", (unsigned long long)limits[op->a & 7]);
 	counts->operations++;
-	set_limit(op->a & 7 ? limits[op->a & 7] + ring_pages() : limits[0]);
+	set_limit(!(op->a & 7) ? limits[0] :
+		  limits[op->a & 7] + ring_pages(&model) + ring_pages(&other.model));
 }
 
 static void op_memory(const struct op *op)
@@ -1114,6 +1178,33 @@ static void last_probe(uint8_t choice)
 		probe(asid, end, 1, flags);
 }
 
+/* Most lives begin in the same way, with rings that can be used everywhere */
+static void begin(uint8_t head, uint8_t rings)
+{
+	if (head & 1)
+		return;
+	op_open(NULL);
+	/* A fault may have been due */
+	if (head & 2 || !model.open)
+		return;
+	op_own(NULL);
+	ack_choice(head >> 2);
+	if (!(rings & 0x80))
+		ring_page(0, VHOST_IOTLB_UPDATE);
+	if (!(rings & 0x40))
+		ring_page(1, VHOST_IOTLB_UPDATE);
+}
+
+/* From here on, what is done is done to the other device, which has begun, or begins */
+static void op_other(const struct op *op)
+{
+	say("the other device\n");
+	counts->operations++;
+	change_sides();
+	if (!model.open)
+		begin(op->a, op->b);
+}
+
 /* As often as they are there */
 static void (*const ops[])(const struct op *op) = {
 	op_memory, op_limit, op_open,
@@ -1123,7 +1214,7 @@ static void (*const ops[])(const struct op *op) = {
 	op_batch_end, op_odd_msg, op_stranger, op_close, op_own, op_ack, op_status,
 	op_reset, op_features, op_group, op_ring_state, op_ring_addr, op_ring_file,
 	op_kick, op_config, op_get, op_suspend, op_pins, op_probe, op_probe, op_memory,
-	op_fault, op_fault, op_fault, op_ring_page, op_probe, op_rebind,
+	op_fault, op_fault, op_fault, op_ring_page, op_probe, op_rebind, op_other,
 };
 
 static void mark_space(const struct model_runs *runs)
@@ -1161,7 +1252,8 @@ static void do_op(const struct op *op)
 	unsigned int i = op->code % (sizeof(ops) / sizeof(ops[0]));
 
 	/* Faults can be due at an open, too */
-	if (i > 2 && !model.open && ops[i] != op_fault && ops[i] != op_rebind)
+	if (i > 2 && !model.open && ops[i] != op_fault && ops[i] != op_rebind &&
+	    ops[i] != op_other)
 		op_open(op);
 	else
 		ops[i](op);
@@ -1169,59 +1261,73 @@ static void do_op(const struct op *op)
 	cover_take();
 }
 
-/* The same whatever was before, so that each input can be replayed by itself */
-static void begin_as_always(void)
+static void begin_side(void)
 {
 	eventfd_t n;
 	int i;
 
-	journal_length = 0;
-	journal[0] = '\0';
-	fault.due = false;
-	set_limit(-1ULL);
 	for (i = 0; i < MODEL_RINGS; i++) {
 		eventfd_read(client.kick[i], &n);
 		eventfd_read(client.call[i], &n);
 	}
 	for (i = 0; i < MODEL_SPACES; i++)
 		memset(pages[i], 0, sizeof(*pages[i]));
-	memory_restore();
 	if (unsettled)
 		settle();
 }
 
-/* Most lives begin in the same way, with rings that can be used everywhere */
-static void begin(uint8_t head, uint8_t rings)
+/* The same whatever was before, so that each input can be replayed by itself */
+static void begin_as_always(void)
 {
-	begin_as_always();
-	if (head & 1)
+	journal_length = 0;
+	journal[0] = '\0';
+	fault.due = false;
+	if (is_second)
+		change_sides();
+	set_limit(-1ULL);
+	with_both(begin_side);
+	memory_restore();
+}
+
+/* What is looked at before the file is closed */
+static void look_at_last(uint8_t head, bool pins)
+{
+	fault.due = false;
+	counts->made_up += memory_made_up_used();
+	if (pins)
+		check_pins();
+	if (head & 32)
+		return;
+	last_probe(head);
+	if (!other.model.open)
+		return;
+	change_sides();
+	last_probe(head);
+	change_sides();
+}
+
+static void end_side(void)
+{
+	if (model.open)
+		op_close(NULL);
+}
+
+/* What a device keeps that did not stop is the next one's to let go of */
+static void let_go(void)
+{
+	if (!model_charged(&model))
 		return;
 	op_open(NULL);
-	if (head & 2)
-		return;
-	op_own(NULL);
-	ack_choice(head >> 2);
-	if (!(rings & 0x80))
-		ring_page(0, VHOST_IOTLB_UPDATE);
-	if (!(rings & 0x40))
-		ring_page(1, VHOST_IOTLB_UPDATE);
+	op_close(NULL);
 }
 
 static void end(uint8_t head, bool look)
 {
-	fault.due = false;
-	counts->made_up += memory_made_up_used();
-	if (look)
-		check_pins();
-	if (!(head & 32))
-		last_probe(head);
-	if (model.open)
-		op_close(NULL);
+	look_at_last(head, look);
+	with_both(end_side);
 	check_pins();
-	/* What a device keeps that did not stop is the next one's to let go of */
-	if (model_pinned(&model)) {
-		op_open(NULL);
-		op_close(NULL);
+	if (model_charged(&model) || model_charged(&other.model)) {
+		with_both(let_go);
 		check_pins();
 	}
 	cover_take();
@@ -1238,19 +1344,91 @@ static bool is_looked_at(const uint8_t *data, size_t size)
 	return careful || sum % 4 == 0;
 }
 
-void fuzz_one(const uint8_t *data, size_t size)
+static void live(const uint8_t *data, size_t size)
 {
 	size_t at = FUZZ_HEAD, most = FUZZ_HEAD + FUZZ_OP * FUZZ_MAX_OPS;
 	struct op op;
 
-	if (size < FUZZ_HEAD)
-		return;
-	sequences++;
+	begin_as_always();
 	begin(data[0], data[1]);
 	for (; at + FUZZ_OP <= size && at < most; at += FUZZ_OP) {
 		memcpy(&op, data + at, sizeof(op));
 		do_op(&op);
 	}
+}
+
+/* A client that is a process of its own, and is killed with all that it has */
+
+static void be_killed(const uint8_t *data, size_t size)
+{
+	is_child = true;
+	end_with_parent();
+	memory_of_child();
+	init_faults();
+	live(data, size);
+	look_at_last(data[1], true);
+	last_words->open[is_second] = model.open;
+	last_words->open[!is_second] = other.model.open;
+	last_words->kept = (model.open ? 0 : model_pinned(&model)) +
+			   (other.model.open ? 0 : model_pinned(&other.model));
+	raise(SIGSTOP);
+	wrong("a process that was killed goes on");
+}
+
+/* Nobody else can open what it has open */
+static void open_second(void)
+{
+	unsettled = true;
+	if (last_words->open[is_second])
+		expect("open of a second client", -EBUSY,
+		       result(open(dev.path, O_RDWR | O_CLOEXEC)));
+}
+
+static void let_in(void)
+{
+	op_open(NULL);
+	op_close(NULL);
+}
+
+static void live_and_be_killed(const uint8_t *data, size_t size)
+{
+	int status;
+	pid_t pid;
+
+	begin_as_always();
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		be_killed(data, size);
+	if (pid < 0 || wait_for(pid, &status, WUNTRACED) || !WIFSTOPPED(status))
+		wrong("the client's process has ended by itself");
+	say("a client that is killed\n");
+	with_both(open_second);
+	if (kill(pid, SIGKILL) || wait_for(pid, &status, 0) || !WIFSIGNALED(status))
+		wrong("the client's process cannot be killed");
+	pins += last_words->kept;
+	check_pins();
+	pins -= last_words->kept;
+	memory_was_lent();
+	check_memory();
+	with_both(probe_gone);
+	check_memory();
+	/* And the next one opens it */
+	with_both(let_in);
+	check_pins();
+	cover_take();
+}
+
+void fuzz_one(const uint8_t *data, size_t size)
+{
+	if (size < FUZZ_HEAD)
+		return;
+	sequences++;
+	if (data[1] & 2) {
+		live_and_be_killed(data, size);
+		return;
+	}
+	live(data, size);
 	end(data[1], is_looked_at(data, size));
 }
 
@@ -1268,7 +1446,7 @@ static void get_config(int fd)
 	free(c);
 }
 
-/* What the device is like, which is all that it is believed */
+/* What a device is like, which is all that it is believed */
 static void ask_device(void)
 {
 	uint32_t groups = 0;
@@ -1285,7 +1463,7 @@ static void ask_device(void)
 }
 
 /* As client_open() does it, once for all files */
-static void init_client(void)
+static void init_client(struct client_page *page)
 {
 	int i;
 
@@ -1295,11 +1473,8 @@ static void init_client(void)
 	client.nvqs = MODEL_RINGS;
 	client.iova = RING_IOVA;
 	client.refusals = -1;
-	pages[0] = mmap(NULL, sizeof(*pages[0]) * MODEL_SPACES, PROT_READ | PROT_WRITE,
-			MAP_ANONYMOUS | MAP_POPULATE | MAP_SHARED, -1, 0);
-	if (pages[0] == MAP_FAILED)
-		wrong("no memory");
-	pages[1] = pages[0] + 1;
+	for (i = 0; i < MODEL_SPACES; i++)
+		pages[i] = page + i;
 	client.page = pages[0];
 	for (i = 0; i < CLIENT_RINGS; i++) {
 		client.kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -1307,34 +1482,64 @@ static void init_client(void)
 	}
 }
 
-void fuzz_init(void)
+static void *shared(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_ANONYMOUS | MAP_POPULATE | MAP_SHARED, -1, 0);
+
+	if (at == MAP_FAILED)
+		wrong("no memory");
+
+	return at;
+}
+
+/* The device has been made by now */
+static void init_side(struct client_page *page)
+{
+	const char *name = getenv("FUZZ_PARENT");
+
+	model.memory = &memory;
+	model.set_map = !name || !strcmp(name, "set_map");
+	ask_device();
+	init_client(page);
+}
+
+static void init_devices(struct client_page *page)
 {
 	const char *name = getenv("FUZZ_PARENT"), *why;
+	const struct vdpa_parent *parent = &parents[name && strcmp(name, "set_map")];
 
-	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED,
-		      -1, 0);
-	if (counts == MAP_FAILED)
-		wrong("no memory");
+	if (vdpa_dev_get(&dev, parent, &why))
+		wrong("no device: %s", why);
+	if (vdpa_dev_get_second(&other.dev, parent))
+		wrong("no second device");
+	init_side(page);
+	change_sides();
+	init_side(page + MODEL_SPACES);
+	change_sides();
+}
+
+void fuzz_init(void)
+{
+	struct client_page *page = shared(2 * MODEL_SPACES * sizeof(*page));
+
+	counts = shared(sizeof(*counts));
+	last_words = shared(sizeof(*last_words));
 	loud = getenv("FUZZ_TRACE");
 	careful = getenv("FUZZ_CAREFUL");
 	init_stranger();
 	/* What was done last is what matters if it ends there */
 	if (loud)
 		setvbuf(stdout, NULL, _IOLBF, 0);
-	model.memory = &memory;
-	model.set_map = !name || !strcmp(name, "set_map");
-	if (vdpa_dev_get(&dev, &parents[!model.set_map], &why))
-		wrong("no device: %s", why);
-	ask_device();
-	init_client();
+	init_devices(page);
 	/* Those that don't do are kept, or the next one would be of the same pages */
 	do {
 		if (reach_init(&reach, &client, 64 * PAGE))
 			wrong("no memory");
 	} while (!memory_take_block(&reach));
-	memory_init(pages[0], sizeof(*pages[0]) * MODEL_SPACES);
+	memory_init(page, 2 * MODEL_SPACES * sizeof(*page));
 	init_faults();
-	settle();
+	with_both(settle);
 	pins = pins_in_system();
 }
 
@@ -1350,7 +1555,10 @@ unsigned long fuzz_operations(void)
 
 void fuzz_report(void)
 {
-	printf("%lu sequences, %lu operations, %lu of %lu faults came, %lu of them as -ENOMEM, %lu probes, %lu of them of a device that does nothing, %lu requests of made-up rings\n",
-	       sequences, counts->operations, counts->came, counts->faults, counts->no_memory,
-	       counts->probes, counts->idle, counts->made_up);
+	printf("%lu sequences, %lu operations, ", sequences, counts->operations);
+	printf("%lu of %lu faults came, %lu of them as -ENOMEM, ", counts->came, counts->faults,
+	       counts->no_memory);
+	printf("%lu probes, %lu of them of a device that does nothing, ", counts->probes,
+	       counts->idle);
+	printf("%lu requests of made-up rings\n", counts->made_up);
 }

@@ -25,6 +25,7 @@ static struct reach *block;
 static uint64_t block_pfn[BLOCK_PAGES];
 static uint8_t block_order[WINDOW_BLOCK];	/* which of them are in the window */
 static uint8_t *window, *alias;
+static bool has_alias = true;
 static unsigned int alias_page[2];
 static uint64_t ring, ring_end;
 static int file = -1, pagemap = -1;
@@ -97,7 +98,7 @@ static bool can_pin(uint64_t addr, bool write)
 	long page = window_page(addr);
 
 	if (page < 0)
-		return alias_index(addr) >= 0 || (addr >= ring && addr < ring_end);
+		return (has_alias && alias_index(addr) >= 0) || (addr >= ring && addr < ring_end);
 	if (page >= WINDOW_BLOCK + WINDOW_PRIVATE &&
 	    page - WINDOW_BLOCK - WINDOW_PRIVATE >= file_pages)
 		return false;
@@ -293,12 +294,12 @@ static void protect(unsigned int page, int protection)
 }
 
 /* libFuzzer's timer interrupts system calls */
-int wait_for(pid_t pid, int *status)
+int wait_for(pid_t pid, int *status, int options)
 {
 	pid_t r;
 
 	do
-		r = waitpid(pid, status, 0);
+		r = waitpid(pid, status, options);
 	while (r < 0 && errno == EINTR);
 
 	return r < 0 ? -errno : 0;
@@ -310,7 +311,7 @@ static void fork_and_exit(void)
 
 	if (!pid)
 		_exit(0);
-	if (pid < 0 || wait_for(pid, NULL))
+	if (pid < 0 || wait_for(pid, NULL, 0))
 		die("fork");
 }
 
@@ -346,6 +347,27 @@ const char *memory_change(uint8_t what, uint8_t which)
 		fork_and_exit();
 		return "fork";
 	}
+}
+
+static void open_pagemap(void)
+{
+	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		die("pagemap");
+}
+
+void memory_of_child(void)
+{
+	close(pagemap);
+	open_pagemap();
+	has_alias = false;
+	changed = true;
+}
+
+void memory_was_lent(void)
+{
+	memset(block_is_unknown, true, sizeof(block_is_unknown));
+	changed = true;
 }
 
 void memory_restore(void)
@@ -535,11 +557,11 @@ bool memory_take_block(struct reach *r)
 	unsigned int i;
 
 	if (pagemap < 0)
-		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		open_pagemap();
 	/* Pages are known by where they are: have them stay there */
 	write_file("/proc/sys/vm/compact_unevictable_allowed", "0");
-	if (pagemap < 0 || mlock(r->mem, r->size))
-		die("pagemap, mlock");
+	if (mlock(r->mem, r->size))
+		die("mlock");
 	for (i = 0; i < BLOCK_PAGES; i++)
 		block_pfn[i] = read_pfn((uintptr_t)r->mem + i * PAGE);
 	block = r;

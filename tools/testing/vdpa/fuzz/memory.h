@@ -51,7 +51,12 @@ void memory_is_unknown(uint64_t pfn);
 /* Is all that can be seen of it as it should be? "", or what is not */
 const char *memory_check(void);
 
-/* The end of a child: 0, or -errno */
-int wait_for(pid_t pid, int *status);
+/* In a child, which has its own copies of what is private, and no alias */
+void memory_of_child(void);
+/* A child that is gone may have changed all that is shared with it */
+void memory_was_lent(void);
+
+/* What waitpid() waits for, with these options: 0, or -errno */
+int wait_for(pid_t pid, int *status, int options);
 
 #endif

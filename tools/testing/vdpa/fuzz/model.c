@@ -161,7 +161,7 @@ static bool model_can_charge(const struct model *m, const struct model_space *sp
 {
 	uint64_t more = space_charged(space, pages) - space_charged(space, 0);
 
-	return !more || (more <= m->limit && model_charged(m) <= m->limit - more);
+	return !more || (more <= m->limit && m->others + model_charged(m) <= m->limit - more);
 }
 
 /* Is this the call that was made to fail? */

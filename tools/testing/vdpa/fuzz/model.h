@@ -85,6 +85,7 @@ struct model {
 	uint64_t offered;	/* backend features */
 	unsigned int groups;
 	uint64_t limit;		/* RLIMIT_MEMLOCK, in pages */
+	uint64_t others;	/* pages that are charged for other devices */
 
 	/* The nth call of this one from here on fails; 0: none does */
 	enum model_call failing;

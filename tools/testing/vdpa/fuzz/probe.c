@@ -423,6 +423,32 @@ static void probe_nothing(const char *why)
 		wrong("%s, and a frame is received", why);
 }
 
+void probe_gone(void)
+{
+	uint16_t before[MODEL_SPACES][2];
+	unsigned int i, ring;
+
+	say("closed: must do nothing\n");
+	for (i = 0; i < MODEL_SPACES; i++) {
+		client.page = buffers = pages[i];
+		before[i][RX] = used(RX);
+		before[i][TX] = used(TX);
+		post_buffer(PROBED, NULL, 0);
+		post_frame(PROBED, NULL, MAX_LEN);
+	}
+	kick();
+	usleep(2000);
+	counts->operations++;
+	for (i = 0; i < MODEL_SPACES; i++) {
+		client.page = buffers = pages[i];
+		for (ring = RX; ring <= TX; ring++)
+			if (used(ring) != before[i][ring])
+				wrong("it is closed, and the device works");
+		if (is_received(PROBED, PROBED))
+			wrong("it is closed, and a frame is received");
+	}
+}
+
 static void probe_once(uint32_t asid, uint64_t iova, unsigned int len)
 {
 	if (!model.running)
