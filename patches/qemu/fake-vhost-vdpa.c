@@ -24,7 +24,8 @@
 #include <sys/eventfd.h>
 
 #define NODE "/dev/vhost-vdpa-fake"
-#define MAX_MAPS 256
+/* A guest that uses its IOMMU maps each of its buffers */
+#define MAX_MAPS 4096
 
 static struct map {
 	uint32_t asid;

@@ -26,7 +26,8 @@ Scenarios:
   fail     not all of the memory may be locked, so the device does not start
 
 Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; viommu for a
-virtual IOMMU in front of it, of which the guest knows nothing; hotplug for a device that
+virtual IOMMU in front of it, of which the guest knows nothing, and viommu=used for one
+that it uses; hotplug for a device that
 comes when the machine is complete; postcopy for the second half of a migration; mlx5 for
 mlx5_vdpa with the model of its firmware, which has as many devices as vm.sh gives it; mq for
 two pairs of queues, which only mlx5_vdpa has.
@@ -204,7 +205,8 @@ class Guest:
             "-m", OPTIONS.get("mem", "128M"),
             "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-kernel", KERNEL, "-initrd", INITRD,
-            "-append", "console=ttyS0 quiet panic=-1 reboot=t no_timer_check",
+            "-append", "console=ttyS0 quiet panic=-1 reboot=t no_timer_check" +
+            (" intel_iommu=on" if OPTIONS.get("viommu") == "used" else ""),
             "-chardev", f"socket,id=serial,path={self.serial_path},server=on,wait=off,"
             f"logfile={self.console_path}", "-serial", "chardev:serial",
             "-qmp", f"unix:{self.monitor_path},server=on,wait=off",

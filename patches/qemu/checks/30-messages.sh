@@ -25,4 +25,6 @@ done
 for option in iommu_platform viommu hotplug svq; do
 	once "qemu: the same with $option, without the feature" same_case rebind $option
 done
+once "qemu: the maps of a vIOMMU that the guest uses go in a reset, as with the unpatched" \
+	viommu_case
 wait
