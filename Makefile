@@ -9,7 +9,7 @@ export BASE KERNEL_BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
 
 # What a command needs comes before it, and each step uses all processors by itself
 .NOTPARALLEL:
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate guest-kernel clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate migrate-releases guest-kernel clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -25,6 +25,7 @@ help:
 	@echo 'make vm         a shell in a virtual machine with this kernel, or CMD="..."'
 	@echo 'make qemu       QEMU with its series, and without, in build/qemu'
 	@echo 'make migrate    what QEMU tells a device as its guest comes and goes'
+	@echo 'make migrate-releases  the same of Debian'\''s releases of QEMU, on both kernels'
 	@echo 'make series     the series as mbox files for git am and b4, in out/'
 	@echo 'make refresh    take commits made in the tree back into patches/'
 	@echo 'make bench      the measurements, as tables and plots'
@@ -93,6 +94,9 @@ qemu: need-tree-source-qemu
 
 migrate: need-tree-kernel-vm-source-qemu-migrate guest-kernel qemu
 	@patches/qemu/migrate.sh
+
+migrate-releases: need-tree-kernel-vm-migrate guest-kernel
+	@patches/qemu/releases.sh
 
 clean:
 	rm -rf build out

@@ -29,8 +29,8 @@ Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; v
 virtual IOMMU in front of it, of which the guest knows nothing, and viommu=used for one
 that it uses; hotplug for a device that
 comes when the machine is complete; postcopy for the second half of a migration; mlx5 for
-mlx5_vdpa with the model of its firmware, which has as many devices as vm.sh gives it; mq for
-two pairs of queues, which only mlx5_vdpa has.
+mlx5_vdpa with the model of its firmware, which has as many devices as vm.sh gives it; mq=N for
+N pairs of queues, which only mlx5_vdpa has; no_cvq for a guest without a control virtqueue.
 
 For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
 features=BACKEND_FEATURES, refuse=SIZE. No frame comes back then, and nothing gets pinned.
@@ -57,6 +57,9 @@ PARTS = {
     "src-vm-stopped": "src-downtime-start",
     "dst-precopy-bh-vm-started": "dst-precopy-bh-announced",
 }
+# What the card cannot have without a control virtqueue
+NEED_CVQ = ["ctrl_vq", "ctrl_mac_addr", "ctrl_rx", "ctrl_rx_extra", "ctrl_vlan",
+            "guest_announce", "ctrl_guest_offloads", "mq"]
 WORK = tempfile.mkdtemp()
 MIGRATION = f"unix:{WORK}/migration"
 
@@ -92,6 +95,11 @@ def pins():
     return int(count["nr_foll_pin_acquired"]) - int(count["nr_foll_pin_released"])
 
 
+def pairs():
+    """Pairs of queues"""
+    return int(OPTIONS.get("mq", 1))
+
+
 def parent(name):
     """The management device for the device d0, d1, ..."""
     if "mlx5" not in OPTIONS:
@@ -105,7 +113,7 @@ def add_device(name):
     """A network device for vhost-vdpa; returns its node"""
     if OPTIONS.get("fake"):
         return "/dev/vhost-vdpa-fake"
-    words = ["max_vqp", "2"] if "mq" in OPTIONS else []
+    words = ["max_vqp", str(pairs())] if "mq" in OPTIONS else []
     subprocess.run(["vdpa", "dev", "add", "name", name, "mgmtdev", parent(name),
                     "mac", MAC] + words, check=True)
     path = "/sys/bus/vdpa/devices/" + name
@@ -150,9 +158,15 @@ class Messages:
               flush=True)
 
     def count(self, name, line, count):
-        clock, event, rest = re.match(r"(?:(\S+)Z )?(\S*) ?(.*)", line).groups()
-        value = dict(re.findall(r"(\w+): ?(?:0x)?([0-9a-f]+)", rest))
-        now = datetime.datetime.fromisoformat(clock).timestamp() if clock else 0
+        # The second form of the time is that of older releases, which name no address
+        # space either
+        clock, seconds, event, rest = re.match(
+            r"(?:(\S+)Z |\d+@(\d+\.\d+):)?(\S*) ?(.*)", line).groups()
+        value = {"asid": "0"}
+        value.update(re.findall(r"(\w+): ?(?:0x)?([0-9a-f]+)", rest))
+        now = float(seconds or 0)
+        if clock:
+            now = datetime.datetime.fromisoformat(clock).timestamp()
         if event in ("vhost_vdpa_suspend", "vhost_vdpa_reset_device") and self.running:
             self.stopped, self.running = now, False
         elif event == "vhost_vdpa_add_status" and value["status"] == "4":
@@ -234,9 +248,11 @@ class Guest:
         words = []
         if "svq" in OPTIONS:
             netdev["x-svq"] = True
+        if "no_cvq" in OPTIONS:
+            device.update(dict.fromkeys(NEED_CVQ, False))
         if "mq" in OPTIONS:
-            netdev["queues"] = 2
-            device.update({"mq": True, "vectors": 6})
+            netdev["queues"] = pairs()
+            device.update({"mq": True, "vectors": 2 * pairs() + 2})
         if "viommu" in OPTIONS:
             words += ["-device", "intel-iommu,caching-mode=on"]
         if "iommu_platform" in OPTIONS or "viommu" in OPTIONS:
@@ -429,9 +445,10 @@ def migrate(source):
     wait("target runs", lambda: target.command("query-status")["status"] == "running")
     source.messages.step("source_stops")
     target.messages.step("target_starts", **target.report())
-    if "postcopy" not in OPTIONS:
-        downtime = (target.messages.checkpoints["dst-precopy-bh-vm-started"] -
-                    source.messages.checkpoints["src-downtime-start"]) * 1000
+    end = target.messages.checkpoints.get("dst-precopy-bh-vm-started")
+    # Neither with postcopy nor in older releases
+    if end:
+        downtime = (end - source.messages.checkpoints["src-downtime-start"]) * 1000
         print(f"downtime qemu={state['downtime']} all={downtime:.2f}")
 
     target.end()

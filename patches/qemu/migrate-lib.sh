@@ -50,13 +50,17 @@ make_guest()
 	"$guest/gen_init_cpio" "$guest/list" >"$guest/initrd"
 }
 
-# run QEMU-KERNEL CASE SCENARIO [OPTION]...: QEMU is stock or ours, KERNEL is ours or
-# unpatched; the result goes to a file of this name
+# run QEMU-KERNEL CASE SCENARIO [OPTION]...: QEMU is stock or ours, or a release that
+# releases.sh has fetched, KERNEL is ours or unpatched; the result goes to a file of this
+# name
 run()
 {
 	local qemu=${QEMU:-$build/qemu-system-x86_64} kernel=() file=$results/$1-$2
 
-	case $1 in stock-*) qemu=$qemu-unpatched ;; esac
+	case $1 in
+	stock-*) qemu=$qemu-unpatched ;;
+	[0-9]*) qemu=$build/releases/${1%-*}/usr/bin/qemu-system-x86_64 ;;
+	esac
 	case $1 in *-unpatched) kernel=(--unpatched) ;; esac
 	step "$2: ${1%-*} QEMU, ${1#*-} kernel"
 	# shellcheck disable=SC2086
