@@ -21,6 +21,7 @@ static bool is_harmless(const char *rec)
 		 * in a queue, which cannot be suspended then
 		 */
 		"error creating MTT mkey",
+		"create map failed(",
 		"failed, state: 1 -> 2",
 		NULL,
 	};
