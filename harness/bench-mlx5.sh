@@ -104,6 +104,7 @@ table()
 		'us, if each takes 100'
 	printf '%-34s %10s %10s %9s %9s %10s %10s\n' '' unpatched ours unpatched ours \
 		unpatched ours
+	queues_table old start 'first start, queues:'
 	queues_table old restart 'reset and restart, queues:'
 	queues_table old suspend 'suspend, queues:'
 	queues_table old plug 'plug a page, queues:'

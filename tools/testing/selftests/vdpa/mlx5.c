@@ -42,8 +42,11 @@
  * Keys with commands as long as they can be in flight together, and more of them than the
  * driver has at a time. No page larger than these divides an odd number of them.
  */
-#define LONG_KEYS	200
+#define LONG_KEYS	180
 #define LONG_KEY_PAGES	767
+/* What looks after DMA complains of memory that is mapped for it eight times */
+#define LONG_KEY_ALIASES 6
+#define LONG_KEY_MEMORY	(LONG_KEYS / LONG_KEY_ALIASES * LONG_KEY_PAGES * getpagesize())
 
 static const struct vdpa_parent mlx5 = MLX5_NET;
 
@@ -393,7 +396,7 @@ TEST_F(mlx5, failed_set_map_keeps_the_mapping)
 	EXPECT_NO_LOG();
 }
 
-/* All of them the same memory, but regions of their own */
+/* Not all of other memory, but each a region of its own */
 static int map_long_keys(struct vdpa_client *c, const char *mem)
 {
 	const size_t size = LONG_KEY_PAGES * getpagesize();
@@ -401,7 +404,8 @@ static int map_long_keys(struct vdpa_client *c, const char *mem)
 	int r = client_batch(c, 0, true);
 
 	for (i = 0; !r && i < LONG_KEYS; i++)
-		r = client_map_at(c, 0, FAR_IOVA + 2 * i * size, mem, size);
+		r = client_map_at(c, 0, FAR_IOVA + 2 * i * size,
+				  mem + i / LONG_KEY_ALIASES * size, size);
 
 	return r ?: client_batch(c, 0, false);
 }
@@ -410,7 +414,7 @@ static int map_long_keys(struct vdpa_client *c, const char *mem)
 TEST_F(mlx5, failure_among_many_keys_keeps_the_mapping)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	char *mem = mmap(NULL, LONG_KEY_PAGES * getpagesize(), PROT_READ | PROT_WRITE,
+	char *mem = mmap(NULL, LONG_KEY_MEMORY, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	long keys;
 

@@ -824,6 +824,20 @@ static int start_pairs(struct stream *s, unsigned int pairs)
 	return r ?: set_pairs(s, pairs);
 }
 
+/* Another client, which has rings and numbers of its own */
+static int begin_anew(struct stream *s)
+{
+	struct stream fresh = {
+		.parent = s->parent, .dev = s->dev, .pins = s->pins, .far = s->far,
+		.all_pairs = s->all_pairs,
+	};
+
+	stream_close(s);
+	*s = fresh;
+
+	return stream_open(s);
+}
+
 /* How many commands of a step have to wait for each other */
 #define WAITS(_s, _step)						\
 ({									\
@@ -861,6 +875,23 @@ TEST_F_TIMEOUT(many, wait_for_no_more_commands_than_few, TIMEOUT)
 	EXPECT_EQ(unplugs[1], unplugs[0]);
 	EXPECT_EQ(suspends[1], suspends[0]);
 	OK(s, reset(s));
+}
+
+/* The first start has more to create; only completion queues come one by one */
+TEST_F_TIMEOUT(many, start_for_the_first_time_all_at_once, TIMEOUT)
+{
+	struct stream *s = self->s;
+	const char *why;
+	long waits;
+
+	if (s->in_advance)
+		return;
+	stream_close(s);
+	vdpa_dev_put(&s->dev);
+	ASSERT_EQ(0, vdpa_dev_get(&s->dev, &s->parent, &why));
+	waits = WAITS(s, begin_anew(s));
+	TH_LOG("%ld", waits);
+	EXPECT_LT(waits, 3 * 2L * MAX_PAIRS);
 }
 
 TEST_F_TIMEOUT(stream, goes_on_after_a_suspend_with_another_map, TIMEOUT)
@@ -1142,20 +1173,6 @@ static int take_away(struct stream *s)
 static int give_back(struct stream *s)
 {
 	return set_pairs(s, s->all_pairs);
-}
-
-/* Another client, which has rings and numbers of its own */
-static int begin_anew(struct stream *s)
-{
-	struct stream fresh = {
-		.parent = s->parent, .dev = s->dev, .pins = s->pins, .far = s->far,
-		.all_pairs = s->all_pairs,
-	};
-
-	stream_close(s);
-	*s = fresh;
-
-	return stream_open(s);
 }
 
 FIXTURE_VARIANT_ADD(faults, plug)
