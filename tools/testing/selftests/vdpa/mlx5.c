@@ -32,6 +32,7 @@
 #define DESTROY_QP	0x501U
 #define CREATE_TIR	0x900U
 #define SET_RULE	0x936U
+#define RTR2RTS_QP	0x504U
 #define CREATE_OBJECT	0xa00U
 #define MODIFY_OBJECT	0xa01U
 
@@ -272,7 +273,7 @@ static bool must_be_reported(unsigned int opcode)
 	case CREATE_QP:
 	case 0x502:	/* RST2INIT_QP */
 	case 0x503:	/* INIT2RTR_QP */
-	case 0x504:	/* RTR2RTS_QP */
+	case RTR2RTS_QP:
 	case CREATE_TIR:
 	case 0x916:	/* CREATE_RQT */
 	case 0x930:	/* CREATE_FLOW_TABLE */
@@ -1119,6 +1120,29 @@ TEST_F(running, queue_that_did_not_start_leaves_nothing_to_the_next)
 		EXPECT_FALSE(client_is_running(&self->c));
 		EXPECT_COMMANDS(1000, 1000, 1,
 				client_reset(&self->c) ?: client_start(&self->c));
+		EXPECT_IO();
+	}
+}
+
+/* It is another one than that which was there before, and may have nothing of it */
+TEST_F(running, channel_that_cannot_be_made_anew_leaves_nothing)
+{
+	static const unsigned int opcodes[] = { CREATE_CQ, CREATE_QP, RTR2RTS_QP };
+	unsigned int i;
+
+	for (i = 0; !self->in_advance && i < ARRAY_SIZE(opcodes); i++) {
+		/* A virtqueue that is not created costs it its channel */
+		ASSERT_EQ(0, client_reset(&self->c));
+		mlx5_mock_arm(1, CREATE_OBJECT);
+		START();
+		EXPECT_EQ(CREATE_OBJECT, mlx5_mock_disarm());
+		ASSERT_EQ(0, client_reset(&self->c));
+		mlx5_mock_arm(1, opcodes[i]);
+		START();
+		EXPECT_EQ(opcodes[i], mlx5_mock_disarm());
+		EXPECT_FALSE(client_is_running(&self->c));
+		ASSERT_EQ(0, client_reset(&self->c));
+		START_RUNNING();
 		EXPECT_IO();
 	}
 }
