@@ -79,8 +79,8 @@ kernel: tree
 
 # Of QEMU's guests
 guest-kernel: need-tree-kernel
-	@BASE=$(KERNEL_BASE) harness/tree.sh
-	@BASE=$(KERNEL_BASE) harness/kernel.sh fast
+	@env -u BASE_TREE BASE=$(KERNEL_BASE) harness/tree.sh
+	@env -u BASE_TREE BASE=$(KERNEL_BASE) harness/kernel.sh fast
 
 vm: need-tree-kernel-vm kernel
 	@harness/vm.sh --flavour $(FLAVOUR) -- $(if $(CMD),'$(subst ','\'',$(value CMD))')

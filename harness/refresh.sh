@@ -9,6 +9,8 @@ lock_build
 [ -d "$tree" ] || die "there is no tree: make tree first"
 [ -z "$(gt status --porcelain)" ] ||
 	die "$tree has uncommitted edits: commit them there first"
+[ "$(gt rev-parse HEAD)" != "$(gt rev-parse base)" ] ||
+	die "$tree is at its base, where no patch is: git checkout vdpa-persist there first"
 if [ "$(series_input)" != "$(recorded_input)" ]; then
 	if tree_untouched; then
 		die "patches/ is newer than the tree: make tree first"

@@ -59,6 +59,10 @@ for script in "$checks"/[0-9]*.sh; do
 done
 [ ! "$needs" ] || before=("$checks"/0*.sh)
 
+for word; do
+	case " ${scripts[*]##*/}" in *" "*"$word"*) ;; *) die "no check has $word in its name" ;; esac
+done
+
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 trap 'exit 1' INT TERM
 building=()

@@ -50,6 +50,17 @@ make_guest()
 	"$guest/gen_init_cpio" "$guest/list" >"$guest/initrd"
 }
 
+# once_built WHAT COMMAND...: as once, of the checks, and only if it has passed with what
+# is built now
+once_built()
+{
+	local built
+
+	built=$(cat "$build/qemu-system-x86_64"{,-unpatched} \
+		"$guest"/{bzImage,init,fake.so} "$guest"/*.ko | digest)
+	beside_once "$(whole_state "$built" "$*")" "$@"
+}
+
 # run QEMU-KERNEL CASE SCENARIO [OPTION]...: QEMU is stock or ours, or a release that
 # releases.sh has fetched, KERNEL is ours or unpatched; the result goes to a file of this
 # name
@@ -115,6 +126,15 @@ no_loss()
 
 # The cases of the checks, each with a device that takes notes. A failure says why.
 
+# happens RUN STEP: the device starts in it; or it is reset, where the driver goes
+happens()
+{
+	local what=start
+
+	[ "$2" != unbind ] || what=reset
+	grep -qx "message $2 $what" "$results/$1" || { echo "$2: no $what"; return 1; }
+}
+
 # silent_case SCENARIO OPTION STEP...: nothing is said of RAM in the steps
 silent_case()
 {
@@ -122,7 +142,9 @@ silent_case()
 
 	run_fake ours-persist "$case" "$1" ${2:+"$2"} || return 1
 	[ "$(value "ours-persist-$case" boot map)" != 0 ] || return 1
+	happens "ours-persist-$case" boot || return 1
 	for step in "${@:3}"; do
+		happens "ours-persist-$case" "$step" || return 1
 		silent "ours-persist-$case" "$step" || { echo "$step: a message for RAM"; return 1; }
 	done
 }

@@ -5,5 +5,9 @@
 . "$(dirname "$0")/../../../harness/checks/check-lib.sh"
 . "$patches/migrate-lib.sh"
 
+# See 20-commits.sh
+exec 5>"$build/tree.lock"
+flock 5
 check "build: QEMU" env JOBS="$(nproc)" "$patches/build.sh"
+exec 5>&-
 check "build: the guest" env JOBS="$(nproc)" bash -c ". '$patches/migrate-lib.sh' && make_guest"
