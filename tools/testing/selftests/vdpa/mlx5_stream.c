@@ -773,6 +773,18 @@ TEST_F_TIMEOUT(many, goes_on_after_a_suspend, TIMEOUT)
 	go_on_after_a_suspend(_metadata, self->s);
 }
 
+static void change_map_and_restart(struct __test_metadata *_metadata, struct stream *s,
+				   bool less)
+{
+	OK(s, burst(s, NUM));
+	OK(s, less ? unplug(s) : plug(s));
+	OK(s, drain(s));
+	OK(s, suspend(s));
+	OK(s, stopped(s) ?: check_bases(s));
+	OK(s, restart(s));
+	OK(s, drain(s));
+}
+
 /* So that not all commands of a step fit */
 TEST_F_TIMEOUT(many, goes_on_with_few_commands_at_a_time, TIMEOUT)
 {
@@ -781,13 +793,7 @@ TEST_F_TIMEOUT(many, goes_on_with_few_commands_at_a_time, TIMEOUT)
 
 	for (i = s->in_advance; i < 4; i++) {
 		ASSERT_EQ(0, mlx5_mock_set("max_async", i));
-		OK(s, burst(s, NUM));
-		OK(s, i % 2 ? unplug(s) : plug(s));
-		OK(s, drain(s));
-		OK(s, suspend(s));
-		OK(s, stopped(s) ?: check_bases(s));
-		OK(s, restart(s));
-		OK(s, drain(s));
+		change_map_and_restart(_metadata, s, i % 2);
 	}
 	OK(s, roundtrip(s));
 }
@@ -803,13 +809,7 @@ TEST_F_TIMEOUT(many, goes_on_without_commands_in_flight, TIMEOUT)
 		return;
 	for (i = 0; i < ARRAY_SIZE(why); i++) {
 		ASSERT_EQ(0, mlx5_mock_set("issue_err", why[i]));
-		OK(s, burst(s, NUM));
-		OK(s, i % 2 ? unplug(s) : plug(s));
-		OK(s, drain(s));
-		OK(s, suspend(s));
-		OK(s, stopped(s) ?: check_bases(s));
-		OK(s, restart(s));
-		OK(s, drain(s));
+		change_map_and_restart(_metadata, s, i % 2);
 	}
 	OK(s, roundtrip(s));
 }
