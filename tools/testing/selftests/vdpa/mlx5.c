@@ -397,6 +397,14 @@ TEST_F(mlx5, failed_set_map_keeps_the_mapping)
 	EXPECT_NO_LOG();
 }
 
+/* Of this test alone: each has a process of its own */
+static bool may_pin_much(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return !setrlimit(RLIMIT_MEMLOCK, &unlimited);
+}
+
 /* Not all of other memory, but each a region of its own */
 static int map_long_keys(struct vdpa_client *c, const char *mem)
 {
@@ -414,13 +422,11 @@ static int map_long_keys(struct vdpa_client *c, const char *mem)
 /* One of the first, when the last have not been asked for */
 TEST_F(mlx5, failure_among_many_keys_keeps_the_mapping)
 {
-	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	char *mem = mmap(NULL, LONG_KEY_MEMORY, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	long keys;
 
-	/* Each test has a process of its own */
-	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
+	if (!may_pin_much())
 		SKIP(return, "can't raise RLIMIT_MEMLOCK: not root");
 	ASSERT_EQ(0, client_map(&self->c));
 	START_RUNNING();
@@ -670,6 +676,66 @@ TEST_F(mlx5, pages_are_aligned_to_their_size)
 	if (!mem)
 		SKIP(return, "no contiguous memory, or not root");
 	EXPECT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA, mem + page, 2 * page));
+}
+
+/* 1 GiB of addresses and a bit, in huge pages that are mapped several times */
+#define GIB		BIT_ULL(30)
+#define HUGE_ALIASES	6
+#define HUGE_PAGES	88UL
+#define HUGE_CHUNK	(HUGE_PAGES * HUGE_SIZE)
+
+static char *huge_pages(void)
+{
+	char *mem = mmap(NULL, HUGE_CHUNK + HUGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem += -(uintptr_t)mem % HUGE_SIZE;
+	madvise(mem, HUGE_CHUNK, MADV_HUGEPAGE);
+	for (i = 0; i < HUGE_PAGES; i++) {
+		mem[i * HUGE_SIZE] = 1;
+		if (!phys_addr(mem + i * HUGE_SIZE) || phys_addr(mem + i * HUGE_SIZE) % HUGE_SIZE)
+			return NULL;
+	}
+
+	return mem;
+}
+
+static int map_aliases(struct vdpa_client *c, uint64_t iova, char *mem)
+{
+	unsigned int i;
+	int r = client_batch(c, 0, true);
+
+	for (i = 0; !r && i < HUGE_ALIASES; i++)
+		r = client_map_at(c, 0, iova + i * HUGE_CHUNK, mem, HUGE_CHUNK);
+
+	return r ? r : client_batch(c, 0, false);
+}
+
+/* Keys end at multiples of 1 GiB, but within no page: entries are of one size */
+TEST_F(mlx5, large_pages_stay_large_wherever_they_are_mapped)
+{
+	const uint64_t first[] = { FAR_IOVA - getpagesize(),
+				   FAR_IOVA - GIB / 2 - getpagesize() };
+	char *mem = huge_pages();
+	long entries, keys;
+	unsigned int i;
+
+	if (!mem || !may_pin_much())
+		SKIP(return, "no huge pages, or not root");
+	for (i = 0; i < ARRAY_SIZE(first); i++) {
+		entries = mlx5_mock_objects("entry");
+		keys = mlx5_mock_objects("mkey");
+		ASSERT_EQ(0, map_aliases(&self->c, first[i], mem));
+		EXPECT_GE((long)(HUGE_ALIASES * HUGE_PAGES),
+			  mlx5_mock_objects("entry") - entries);
+		/* With the list of them */
+		EXPECT_GE(3, mlx5_mock_objects("mkey") - keys);
+		ASSERT_EQ(0, client_unmap_at(&self->c, 0, first[i], HUGE_ALIASES * HUGE_CHUNK));
+	}
+	munmap(mem, HUGE_CHUNK);
 }
 
 /* Two mappings of three pages, the rings and buffers in the second one */

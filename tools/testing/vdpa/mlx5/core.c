@@ -800,6 +800,7 @@ static int mock_objects_show(struct seq_file *s, void *unused)
 	mutex_lock(&m->lock);
 	for (i = 0; i < FW_KINDS; i++)
 		seq_printf(s, "%s %u\n", fw_kind_name[i], m->alive[i]);
+	seq_printf(s, "entry %llu\n", mem_entries(m));
 	seq_printf(s, "buffer %u\n", m->nbuffers);
 	seq_printf(s, "notifier %u\n", m->nnotifiers);
 	seq_printf(s, "uar %u\n", m->nuars);

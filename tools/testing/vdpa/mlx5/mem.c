@@ -114,6 +114,19 @@ static u64 mem_pages(const struct fw_mkey *k)
 			(k->start >> k->log_page) + 1 : 0;
 }
 
+u64 mem_entries(struct mock *m)
+{
+	struct fw_obj *o;
+	unsigned long id;
+	u64 n = 0;
+
+	xa_for_each(&m->obj[FW_MKEY], id, o)
+		if (o->mkey.mode == MLX5_MKC_ACCESS_MODE_MTT)
+			n += mem_pages(&o->mkey);
+
+	return n;
+}
+
 static u8 mem_check_mtt(struct mock *m, struct fw_mkey *k)
 {
 	u64 page = BIT_ULL(k->log_page), need = mem_pages(k);

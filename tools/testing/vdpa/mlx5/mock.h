@@ -290,6 +290,8 @@ extern const char * const fw_kind_name[FW_KINDS];
 /* mem.c */
 u8 mem_create_mkey(struct mock *m, void *in, int inlen, void *out);
 u8 mem_destroy_mkey(struct mock *m, u32 id, u16 uid);
+/* Translation entries of all keys that are alive */
+u64 mem_entries(struct mock *m);
 int mem_null_mkey(struct mock *m);
 void mem_check_stuck(struct mock *m);
 int mem_access(struct mock *m, struct fw_obj *q, u32 key, u64 addr, void *buf,
