@@ -75,20 +75,22 @@ TEST(configuration_changes_for_who_wants_to_know)
 	close(second);
 }
 
-/* How often the parent was interrupted by a device on the PCI bus */
-static unsigned long vp_vdpa_interrupts(void)
+/* How often the device's virtqueues have interrupted the parent; -1: it asked for none */
+static long vp_vdpa_interrupts(void)
 {
 	FILE *f = fopen("/proc/interrupts", "r");
-	unsigned long sum = 0;
 	char line[1024], *at;
+	long sum = -1;
 
 	while (f && fgets(line, sizeof(line), f)) {
 		at = strchr(line, ':');
-		if (!at || !strstr(line, "vp-vdpa["))
+		if (!at || !strstr(line, "vp-vdpa[") || strstr(line, "-config"))
 			continue;
+		if (sum < 0)
+			sum = 0;
 		/* A count for each CPU, then words */
 		for (at = strtok(at + 1, " "); at && isdigit(*at); at = strtok(NULL, " "))
-			sum += strtoul(at, NULL, 10);
+			sum += atol(at);
 	}
 	if (f)
 		fclose(f);
@@ -96,7 +98,7 @@ static unsigned long vp_vdpa_interrupts(void)
 	return sum;
 }
 
-static bool vp_vdpa_is_interrupted(unsigned long before)
+static bool vp_vdpa_is_interrupted(long before)
 {
 	uint64_t end = now_ms() + IO_TIMEOUT_MS;
 
@@ -137,7 +139,7 @@ TEST(callbacks_end_with_their_client)
 	const struct vdpa_parent sim = SIM_NET(true);
 	int fd = eventfd(0, EFD_CLOEXEC);
 	struct vdpa_dev dev, other;
-	unsigned long before;
+	long before;
 	struct vdpa_client c;
 	char line[256];
 	const char *why;
@@ -164,7 +166,8 @@ TEST(callbacks_end_with_their_client)
 		before = vp_vdpa_interrupts();
 		EXPECT_EQ(0, client_io(&c, IO_TIMEOUT_MS));
 		/* Data may be there before the interrupt, and close() ends these */
-		EXPECT_TRUE(vp_vdpa_is_interrupted(before));
+		if (before >= 0)
+			EXPECT_TRUE(vp_vdpa_is_interrupted(before));
 		client_close(&c);
 	}
 	EXPECT_EQ(0, log_errors(line, sizeof(line))) {

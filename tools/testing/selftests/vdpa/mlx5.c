@@ -289,7 +289,7 @@ static bool must_be_reported(unsigned int opcode)
 TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 {
 	unsigned int nth, failed = 0;
-	bool while_open, unseen;
+	bool in_advance, while_open, unseen;
 	const char *why;
 	int r = 0, r2;
 	long buffers = 0;
@@ -304,6 +304,7 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 			buffers = mlx5_mock_objects("buffer");
 		EXPECT_EQ(buffers, mlx5_mock_objects("buffer"));
 		ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &why));
+		in_advance = mlx5_mock_objects("virtio_net_q");
 		unseen = false;
 		mlx5_mock_arm(nth, 0);
 		r = client_open(&self->c, &self->dev, 0);
@@ -315,7 +316,8 @@ TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
 		client_close(&self->c);
 		failed = mlx5_mock_disarm();
 
-		if (while_open && !unseen && must_be_reported(failed))
+		/* What could not be created in advance is created when it is needed */
+		if (while_open && !unseen && !in_advance && must_be_reported(failed))
 			EXPECT_NE(0, r) {
 				TH_LOG("command %u, %#x", nth, failed);
 			}
@@ -1142,6 +1144,7 @@ TEST_F(running, map_change_leaves_a_queue_where_the_client_puts_it)
 	char *far = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	unsigned int vq;
+	int r;
 
 	mlx5_mock_arm(1, MODIFY_OBJECT);
 	EXPECT_GT(0, client_suspend(&self->c));
@@ -1151,7 +1154,10 @@ TEST_F(running, map_change_leaves_a_queue_where_the_client_puts_it)
 		SKIP(return, "no queue was stopped");
 	/* Where it has nothing to do */
 	self->c.page->ring[vq].avail.idx = 77;
-	ASSERT_EQ(0, set_base(&self->c, vq, 77));
+	r = set_base(&self->c, vq, 77);
+	if (r == -EINVAL)
+		SKIP(return, "this kernel takes no index, as the suspend failed");
+	ASSERT_EQ(0, r);
 	ASSERT_EQ(0, map_far(&self->c, far));
 	EXPECT_EQ(77, avail_of(vq));
 }
