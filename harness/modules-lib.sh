@@ -111,8 +111,10 @@ copy_modules()
 {
 	rm -rf "$2" "$2.new"
 	cp -a "$1" "$2.new"
-	grep -rlZF --include='.*.cmd' --include='*.mod' --include=modules.order "$1/" "$2.new" |
-		xargs -0r sed -i "s,$1/,$2/,g"
+	# Newer kernels have no names of folders there
+	{
+		grep -rlZF --include='.*.cmd' --include='*.mod' --include=modules.order "$1/" "$2.new" || true
+	} | xargs -0r sed -i "s,$1/,$2/,g"
 	mv "$2.new" "$2"
 }
 

@@ -20,6 +20,7 @@ report()
 		grep -rlE '^(@|initialize|script).*:ocaml|^@.*script: *ocaml' "$check_tree/scripts/coccinelle" || true
 	} | xargs -r rm
 	rm -rf "$source"
+	mkdir -p "$build/check-cocci-obj"
 	for commit in base "$made"; do
 		mapfile -t here < <(gt ls-tree -r --name-only "$commit" -- "${files[@]}")
 		mkdir -p "$source/$commit"

@@ -69,7 +69,7 @@ done
 once "boot: the status of the command is that of the run" \
 	fails 3 'status 3' -- 'exit 3'
 once "boot: a warning of the kernel fails the run" \
-	fails 99 'WARNING: CPU' -- "$(crash WARNING)"
+	fails 99 'WARNING: .*lkdtm' -- "$(crash WARNING)"
 once "boot: a bug of the kernel fails the run" \
 	fails 99 'kernel BUG at' -- "$(crash BUG)"
 once "boot: a guest that hangs fails the run" \

@@ -197,6 +197,21 @@ static bool vdpa_dev_is_vduse(const struct vdpa_dev *dev)
 	return vduse;
 }
 
+/* Nothing says so: does it leave out what is not shared, and pin nothing? */
+static bool vdpa_dev_uses_va(const struct vdpa_dev *dev)
+{
+	long pins = pins_of_process();
+	struct vdpa_client c;
+	bool uses_va;
+
+	if (client_open(&c, dev, 0))
+		return false;
+	uses_va = !client_ack(&c, F_BASIC) && !client_map(&c) && pins_of_process() == pins;
+	client_close(&c);
+
+	return uses_va;
+}
+
 int vdpa_check_given(void)
 {
 	struct vdpa_dev dev = {};
@@ -234,8 +249,8 @@ static int vdpa_dev_get_given(struct vdpa_dev *dev,
 	ioctl(fd, VHOST_VDPA_GET_AS_NUM, &dev->nas);
 	close(fd);
 
-	dev->use_va = vdpa_dev_is_vduse(dev);
-	dev->keeps = vdpa_given.keeps || dev->use_va;
+	dev->use_va = vdpa_dev_uses_va(dev);
+	dev->keeps = vdpa_given.keeps || vdpa_dev_is_vduse(dev);
 
 	/* How it is told its mappings is not to be seen: run only once */
 	return id == parent->device_id && parent->batch &&
