@@ -14,7 +14,7 @@ help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
 	@echo '                (ONLY="mutants boot": the checks with one of these words in their name)'
-	@echo 'make selftests  the selftests (T=vduse: one program; TEST=name: one test; FLAVOUR=debug)'
+	@echo 'make selftests  the selftests (T=vduse: one program; TEST=part: the tests with this in their name; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
 	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file, MUTANTS=listed)'
