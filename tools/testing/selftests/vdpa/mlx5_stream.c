@@ -462,7 +462,7 @@ static int set_ring(struct stream *s, unsigned int i)
 }
 
 /* All but the start: to go on where the device stopped, which uses its rings in order */
-static int prepare(struct stream *s)
+static int prepare_with(struct stream *s, uint8_t status)
 {
 	const uint64_t features = FEATURES;
 	unsigned int i;
@@ -471,11 +471,16 @@ static int prepare(struct stream *s)
 	r = set_status(s, S_FOUND);
 	if (!r && ioctl(s->c.fd, VHOST_SET_FEATURES, &features))
 		r = -errno;
-	r = r ?: set_status(s, S_FEATURES);
+	r = r ?: set_status(s, status);
 	for (i = 0; !r && i < rings(s); i++)
 		r = set_ring(s, i);
 
 	return r;
+}
+
+static int prepare(struct stream *s)
+{
+	return prepare_with(s, S_FEATURES);
 }
 
 static int start(struct stream *s)
@@ -1003,6 +1008,34 @@ TEST_F_TIMEOUT(stream, does_not_move_a_pair_that_was_taken_away, TIMEOUT)
 	OK(s, settle(s));
 	EXPECT_EQ(used, used_idx(s, tx(1)));
 	OK(s, set_pairs(s, s->all_pairs));
+	OK(s, roundtrip(s));
+}
+
+TEST_F_TIMEOUT(stream, refuses_pairs_that_it_has_not_got, TIMEOUT)
+{
+	struct stream *s = self->s;
+	const uint16_t pairs[] = { 0, s->all_pairs + 1, UINT16_MAX };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+		EXPECT_EQ(-EIO, ctrl(s, VIRTIO_NET_CTRL_MQ,
+				     VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, pairs[i]));
+	OK(s, roundtrip(s));
+}
+
+/* How many pairs there can be depends on them. Who has left FEATURES_OK out may try */
+TEST_F_TIMEOUT(stream, keeps_its_features_while_it_runs, TIMEOUT)
+{
+	const uint64_t one_pair = FEATURES & ~BIT_ULL(VIRTIO_NET_F_MQ);
+	struct stream *s = self->s;
+
+	OK(s, reset(s));
+	OK(s, stopped(s));
+	OK(s, prepare_with(s, S_FOUND));
+	OK(s, set_status(s, S_FOUND | VIRTIO_CONFIG_S_DRIVER_OK));
+	OK(s, configure(s));
+	EXPECT_NE(0, ioctl(s->c.fd, VHOST_SET_FEATURES, &one_pair));
+	OK(s, plug(s));
 	OK(s, roundtrip(s));
 }
 

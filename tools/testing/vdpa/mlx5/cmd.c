@@ -418,6 +418,11 @@ static u8 fw_fill_rqt(struct mock *m, struct fw_obj *o, void *rqtc, int room)
 		return MLX5_CMD_STAT_BAD_PARAM_ERR;
 	}
 
+	if (n > o->rqt_max) {
+		fw_violation(m, "RQT with %u queues, and room for %u", n, o->rqt_max);
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
+	}
+
 	o->uses = NULL;
 	o->nuses = 0;
 	for (i = 0; !status && i < n; i++)
@@ -434,6 +439,7 @@ static u8 fw_fill_rqt(struct mock *m, struct fw_obj *o, void *rqtc, int room)
 
 static u8 fw_create_rqt(struct mock *m, void *in, int inlen, void *out)
 {
+	void *rqtc = MLX5_ADDR_OF(create_rqt_in, in, rqt_context);
 	u16 uid = MLX5_GET(create_rqt_in, in, uid);
 	struct fw_obj *o;
 	u8 status;
@@ -441,8 +447,8 @@ static u8 fw_create_rqt(struct mock *m, void *in, int inlen, void *out)
 	status = fw_create(m, FW_RQT, uid, &o);
 	if (status)
 		return status;
-	status = fw_fill_rqt(m, o, MLX5_ADDR_OF(create_rqt_in, in, rqt_context),
-			     inlen - MLX5_ST_SZ_BYTES(create_rqt_in));
+	o->rqt_max = MLX5_GET(rqtc, rqtc, rqt_max_size);
+	status = fw_fill_rqt(m, o, rqtc, inlen - MLX5_ST_SZ_BYTES(create_rqt_in));
 	if (status)
 		fw_destroy(m, FW_RQT, o->id, uid);
 	else
@@ -459,6 +465,13 @@ static u8 fw_modify_rqt(struct mock *m, void *in, int inlen)
 	if (!o || o->uid != MLX5_GET(modify_rqt_in, in, uid)) {
 		fw_violation(m, "RQT %#x is modified and is not there", rqtn);
 		return MLX5_CMD_STAT_BAD_RES_ERR;
+	}
+
+	/* The list of queues is the only thing that can change, and must be asked for */
+	if (MLX5_GET64(modify_rqt_in, in, bitmask) != 1) {
+		fw_violation(m, "RQT %#x is modified with the mask %#llx", rqtn,
+			     MLX5_GET64(modify_rqt_in, in, bitmask));
+		return MLX5_CMD_STAT_BAD_PARAM_ERR;
 	}
 
 	return fw_fill_rqt(m, o, MLX5_ADDR_OF(modify_rqt_in, in, ctx),

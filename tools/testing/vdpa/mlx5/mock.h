@@ -179,6 +179,7 @@ struct fw_obj {
 		struct fw_vq vq;
 		struct fw_rule rule;
 		u64 umem_size;
+		u32 rqt_max;
 		u64 counter[2];	/* received, completed */
 		u8 mac[ETH_ALEN];
 	};
