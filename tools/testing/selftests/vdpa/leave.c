@@ -114,18 +114,12 @@ static bool vp_vdpa_is_interrupted(long before)
 /* With callbacks for the virtqueues and for the configuration if "call" is one */
 static int start_with_calls(struct vdpa_client *c, struct vdpa_dev *dev, int call)
 {
-	int r = client_open(c, dev, 0);
+	int r = client_open(c, dev, 0) ?: client_ack(c, F_BASIC);
 
-	if (!r)
-		r = client_ack(c, F_BASIC);
 	if (!r && call >= 0)
-		r = client_want_calls(c);
-	if (!r && call >= 0)
-		r = config_call(c, call);
-	if (!r)
-		r = client_map(c);
+		r = client_want_calls(c) ?: config_call(c, call);
 
-	return r ? r : client_start(c);
+	return r ?: client_map(c) ?: client_start(c);
 }
 
 /*
@@ -139,8 +133,8 @@ TEST(callbacks_end_with_their_client)
 	const struct vdpa_parent sim = SIM_NET(true);
 	int fd = eventfd(0, EFD_CLOEXEC);
 	struct vdpa_dev dev, other;
-	long before;
 	struct vdpa_client c;
+	long before;
 	char line[256];
 	const char *why;
 	int round;

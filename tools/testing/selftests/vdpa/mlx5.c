@@ -663,7 +663,7 @@ TEST_F(mlx5, regions_too_far_apart_are_refused)
 static char *contiguous(void)
 {
 	size_t last = HUGE_SIZE - getpagesize();
-	char *mem = huge_alloc();
+	char *mem = huge_alloc(HUGE_SIZE);
 
 	return mem && phys_addr(mem) && phys_addr(mem) + last ==
 	       phys_addr(mem + last) ? mem : NULL;
@@ -681,26 +681,18 @@ TEST_F(mlx5, pages_are_aligned_to_their_size)
 }
 
 /* 1 GiB of addresses and a bit, in huge pages that are mapped several times */
-#define GIB		BIT_ULL(30)
 #define HUGE_ALIASES	6
 #define HUGE_PAGES	88UL
 #define HUGE_CHUNK	(HUGE_PAGES * HUGE_SIZE)
 
 static char *huge_pages(void)
 {
-	char *mem = mmap(NULL, HUGE_CHUNK + HUGE_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *mem = huge_alloc(HUGE_CHUNK);
 	unsigned int i;
 
-	if (mem == MAP_FAILED)
-		return NULL;
-	mem += -(uintptr_t)mem % HUGE_SIZE;
-	madvise(mem, HUGE_CHUNK, MADV_HUGEPAGE);
-	for (i = 0; i < HUGE_PAGES; i++) {
-		mem[i * HUGE_SIZE] = 1;
+	for (i = 0; mem && i < HUGE_PAGES; i++)
 		if (!phys_addr(mem + i * HUGE_SIZE) || phys_addr(mem + i * HUGE_SIZE) % HUGE_SIZE)
 			return NULL;
-	}
 
 	return mem;
 }
@@ -713,7 +705,7 @@ static int map_aliases(struct vdpa_client *c, uint64_t iova, char *mem)
 	for (i = 0; !r && i < HUGE_ALIASES; i++)
 		r = client_map_at(c, 0, iova + i * HUGE_CHUNK, mem, HUGE_CHUNK);
 
-	return r ? r : client_batch(c, 0, false);
+	return r ?: client_batch(c, 0, false);
 }
 
 /* Keys end at multiples of 1 GiB, but within no page: entries are of one size */

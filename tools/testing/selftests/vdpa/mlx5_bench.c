@@ -273,7 +273,7 @@ static int bench_open(struct bench *b, const struct vdpa_dev *dev)
 	b->kick = eventfd(0, EFD_CLOEXEC);
 	if (b->pairs)
 		/* The driver of the base may not be able to map smaller pages */
-		b->rings = huge_alloc();
+		b->rings = huge_alloc(HUGE_SIZE);
 	if (b->kick < 0 || (b->pairs && !b->rings))
 		return -ENOMEM;
 	r = client_open(&b->c, dev, 0);
@@ -379,13 +379,9 @@ static int bench_first_map(const struct vdpa_dev *dev, unsigned int gib)
 	};
 	int r;
 
-	b.mem = mmap(NULL, b.size + HUGE_SIZE, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (b.mem == MAP_FAILED)
+	b.mem = huge_alloc(b.size);
+	if (!b.mem)
 		return -errno;
-	b.mem += -(uintptr_t)b.mem % HUGE_SIZE;
-	madvise(b.mem, b.size, MADV_HUGEPAGE);
-	memset(b.mem, 1, b.size);
 	r = client_open(&b.c, dev, 0);
 	r = r ?: client_ack(&b.c, b.c.features) ?: measure(&b, "first_map", gib, first_map);
 	client_close(&b.c);

@@ -18,7 +18,6 @@
 #define PAGE	4096UL
 /* A prime number of pages: what is a power of two apart is another one */
 #define BLOCK	(67 * PAGE)
-#define GIB	BIT_ULL(30)
 #define IOVA	(4 * GIB)
 
 #define RO	VHOST_ACCESS_RO

@@ -154,15 +154,15 @@ void *alias_alloc(size_t size)
 	return p;
 }
 
-void *huge_alloc(void)
+void *huge_alloc(size_t size)
 {
-	char *mem = mmap(NULL, 2 * HUGE_SIZE, PROT_READ | PROT_WRITE,
+	char *mem = mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
 		return NULL;
 	mem = (char *)(((uintptr_t)mem + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1));
-	madvise(mem, HUGE_SIZE, MADV_HUGEPAGE);
+	madvise(mem, size, MADV_HUGEPAGE);
 
-	return memset(mem, 0, HUGE_SIZE);
+	return memset(mem, 0, size);
 }

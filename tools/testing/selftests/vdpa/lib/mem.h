@@ -34,8 +34,8 @@ void *shuffled_alloc(size_t size);
 #define ALIAS_SIZE	(64UL << 20)
 void *alias_alloc(size_t size);
 
-/* Zeroed memory, aligned, and in a huge page if there is one; NULL if not enough */
+/* Zeroed memory, aligned, and in huge pages if there are any; NULL if not enough */
 #define HUGE_SIZE	(2UL << 20)
-void *huge_alloc(void);
+void *huge_alloc(size_t size);
 
 #endif

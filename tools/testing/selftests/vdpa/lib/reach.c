@@ -354,7 +354,7 @@ static int check_range(struct reach *r, const struct reach_range *range)
 {
 	uint64_t page = getpagesize();
 	uint64_t start = range->iova, end = range->iova + range->size;
-	uint64_t gib = (start | (BIT_ULL(30) - 1)) + 1;
+	uint64_t gib = (start | (GIB - 1)) + 1;
 	int err = check_border(r, start);
 
 	/* Unless the next one begins there */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define BIT_ULL(_nr)	(1ULL << (_nr))
+#define GIB		BIT_ULL(30)
 
 int write_file(const char *path, const char *text);
 /* The first line, without its end */
