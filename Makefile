@@ -33,6 +33,7 @@ help:
 	@echo 'make results    all of these figures, as a page in results/ (AGAIN="bench demo" to measure)'
 	@echo 'make clean      remove build/ and out/'
 	@echo 'With BASE=$(BASE) (see patches/), or BASE_TREE=/path/to/a/kernel/git/tree.'
+	@echo 'ACCEL=kvm: virtual machines run under KVM, where it works, and not under TCG.'
 	@echo 'What is missing of Debian'\''s packages is installed; INSTALL=no only says what it is.'
 
 demo: need-tree-kernel-vm-selftests-plots kernel

@@ -72,8 +72,8 @@ both()
 	row "$(base_key package) $(cat "$build/source/version" 2>/dev/null)" unpatched ours
 	echo "Map 64 MiB, start the device, reset it, start it again without mapping anything:"
 	both 'kernel offers IOTLB_PERSIST' yes_no "client mib=64" offered
-	both 'device reaches them (a frame returns)' yes_no "client mib=64" reaches
-	echo "Guest instructions until the device works again after a reset:"
+	both 'mappings still work (a frame returns)' yes_no "client mib=64" reaches
+	echo "Instructions until the device works again after a reset:"
 	row '' 'unmap+reset+map' 'reset'
 	: >"$out/reset-cost.tsv"
 	for size in $sizes; do
@@ -84,10 +84,10 @@ both()
 		row "with $size MiB mapped" "$unpatched" "$ours"
 	done
 	echo "The same on mlx5_vdpa and a model of its firmware, with $mlx5_size MiB mapped:"
-	both 'guest instructions' value "restart n=$mlx5_size" ns
+	both 'instructions' value "restart n=$mlx5_size" ns
 	both 'firmware commands' value "restart n=$mlx5_size" commands
 	echo "Close the file with all of it mapped, bind virtio-vdpa, send a frame:"
-	both 'it returns' yes_no handover returns
+	both 'the frame returns' yes_no handover returns
 } | tee "$out/demo.txt"
 
 gnuplot <<-EOF
