@@ -50,11 +50,12 @@ section()
 	cat <<-EOF
 		# Results on $base
 
-		What the commands below printed, put together by \`make results\`. Figures are guest
-		instructions unless something else is said: the guest's clock counts them, so that they do not
-		depend on the machine. *base* and *unpatched* are the base's own modules, which run in the same
-		kernel as ours. In brackets is the git tree of the kernel source that it was, which
-		\`git rev-parse 'vdpa-persist^{tree}'\` prints in \`build/$base/tree\`.
+		What the commands below printed, put together by \`make results\`.
+		Figures are guest instructions, those of the virtual machine in which the kernel runs, unless
+		something else is said: its clock counts them, so that they do not depend on the host. *base*
+		and *unpatched* both mean the base's own modules, which run in the same kernel as ours. In
+		brackets is the git tree of the kernel source, which \`git rev-parse 'vdpa-persist^{tree}'\`
+		prints in \`build/$base/tree\`.
 	EOF
 	while IFS='|' read -r title command plots text from; do
 		section "$title" "$command" "$plots" "$text" "$from"
