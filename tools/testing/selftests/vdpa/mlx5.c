@@ -732,6 +732,27 @@ TEST_F(mlx5, large_pages_stay_large_wherever_they_are_mapped)
 	munmap(mem, HUGE_CHUNK);
 }
 
+/* A map that is no whole number of large pages long is cut before one of them, too */
+TEST_F(mlx5, large_pages_stay_large_before_one_that_is_short)
+{
+	const uint64_t page = getpagesize(), middle = FAR_IOVA - HUGE_SIZE / 2 - page;
+	char *mem = huge_pages();
+	long entries;
+
+	if (!mem || !may_pin_much())
+		SKIP(return, "no huge pages, or not root");
+	entries = mlx5_mock_objects("entry");
+	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, middle - HUGE_CHUNK, mem, HUGE_CHUNK));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, middle, mem, HUGE_SIZE - page));
+	ASSERT_EQ(0, client_batch(&self->c, 0, false));
+	EXPECT_GE((long)(HUGE_PAGES + HUGE_SIZE / page - 1),
+		  mlx5_mock_objects("entry") - entries);
+	ASSERT_EQ(0, client_unmap_at(&self->c, 0, middle - HUGE_CHUNK,
+				     HUGE_CHUNK + HUGE_SIZE - page));
+	munmap(mem, HUGE_CHUNK);
+}
+
 /* Two mappings of three pages, the rings and buffers in the second one */
 TEST_F(mlx5, mappings_are_reached_where_they_are)
 {
