@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What becomes of mappings when the device is reset, by the operations that its
- * parent has, and by what the client acknowledged: the rows of the table in
- * Documentation/driver-api/vdpa.rst that it takes another parent for than those
- * of the other tests, which have .reset_map and .compat_reset, or neither and an
- * IOMMU.
+ * parent has, and by what the client acknowledged; see @reset, @compat_reset and
+ * @reset_map in include/linux/vdpa.h. The parents here have one of these
+ * operations that may be left out, or none; those of the other tests have both, or
+ * neither and an IOMMU.
  */
 #include <errno.h>
 #include <stdio.h>
