@@ -19,7 +19,7 @@ usage()
 	  --append WORDS        more words for the kernel's command line
 	  --qemu WORDS          more words for QEMU's command line, such as devices
 	  --iommu               with an IOMMU, for devices with iommu_platform=on
-	  --mlx5                with the PCI device that the mlx5 model drives
+	  --mlx5                with a PCI device that the mlx5 model drives; twice for two
 	  --show                print the command line of QEMU
 	The command runs as root in the repository's folder. It can change any file,
 	but what it writes is gone afterwards. Its exit status is that of the run; a
@@ -28,7 +28,7 @@ usage()
 }
 
 flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
-append='' words=() show='' modules=''
+append='' words=() show='' modules='' models=0
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
@@ -48,8 +48,9 @@ while [ $# != 0 ]; do
 		;;
 	--mlx5)
 		# Its BAR 2 is the doorbell page; tools/testing/vdpa/mlx5
-		words+=(-object "memory-backend-ram,id=mlx5,size=1M,share=on"
-			-device "ivshmem-plain,memdev=mlx5")
+		models=$((models + 1))
+		words+=(-object "memory-backend-ram,id=mlx5-$models,size=1M,share=on"
+			-device "ivshmem-plain,memdev=mlx5-$models")
 		;;
 	--show) show=y ;;
 	--help) usage; exit ;;

@@ -9,6 +9,7 @@
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
+#include <linux/idr.h>
 #include <linux/if_vlan.h>
 #include <linux/kthread.h>
 #include <linux/mlx5/mpfs.h>
@@ -43,6 +44,9 @@ MODULE_PARM_DESC(desc_group, "The rings of a queue can have a key of their own")
 static uint max_vqs = 32;
 module_param(max_vqs, uint, 0444);
 MODULE_PARM_DESC(max_vqs, "Data virtqueues of the device");
+
+/* The numbers of the models, one for each PCI device */
+static DEFINE_IDA(mock_ids);
 
 /* Commands */
 
@@ -939,8 +943,12 @@ EXPORT_SYMBOL(mlx5_debugfs_get_dev_root);
 
 static void mock_debugfs(struct mock *m)
 {
-	struct dentry *d = debugfs_create_dir("mlx5_mock", NULL);
+	char name[16] = "mlx5_mock";
+	struct dentry *d;
 
+	if (m->id)
+		snprintf(name, sizeof(name), "mlx5_mock.%d", m->id);
+	d = debugfs_create_dir(name, NULL);
 	m->debugfs = d;
 	debugfs_create_file("objects", 0444, d, m, &mock_objects_fops);
 	debugfs_create_file("commands", 0444, d, m, &mock_commands_fops);
@@ -1023,6 +1031,7 @@ static int mock_add_adev(struct mock *m)
 
 	m->madev.mdev = &m->mdev;
 	adev->name = "vnet";
+	adev->id = m->id;
 	adev->dev.parent = m->mdev.device;
 	adev->dev.release = mock_adev_release;
 	r = auxiliary_device_init(adev);
@@ -1118,6 +1127,10 @@ static int mock_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	m = kvcalloc(1, sizeof(*m), GFP_KERNEL);
 	if (!m)
 		return -ENOMEM;
+	r = ida_alloc(&mock_ids, GFP_KERNEL);
+	if (r < 0)
+		goto err_free;
+	m->id = r;
 	m->bar = pcim_iomap(pdev, MOCK_BAR, 0);
 	r = m->bar ? mock_init(m, pdev) : -ENOMEM;
 	if (r)
@@ -1134,6 +1147,8 @@ err_debugfs:
 	debugfs_remove(m->debugfs);
 err_exit:
 	mock_exit(m);
+	ida_free(&mock_ids, m->id);
+err_free:
 	kvfree(m);
 	return r;
 }
@@ -1146,6 +1161,7 @@ static void mock_remove(struct pci_dev *pdev)
 	auxiliary_device_uninit(&m->madev.adev);
 	debugfs_remove(m->debugfs);
 	mock_exit(m);
+	ida_free(&mock_ids, m->id);
 	kvfree(m);
 }
 

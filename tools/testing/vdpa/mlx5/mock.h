@@ -127,6 +127,17 @@ struct fw_qp {
 	u16 consumed;
 };
 
+/* A chain of descriptors: what is left of it, as one range of addresses a piece */
+struct fw_chain {
+	u16 head;
+	unsigned int n;
+	struct {
+		u64 addr;
+		u32 len;
+		bool write;
+	} piece[256];
+};
+
 struct fw_vq {
 	u8 state;		/* MLX5_VIRTIO_NET_Q_OBJECT_STATE_... */
 	u16 index;
@@ -200,6 +211,7 @@ struct fw_clock {
 };
 
 struct mock {
+	int id;			/* among the models */
 	struct mlx5_core_dev mdev;
 	struct mlx5_adev madev;
 	struct mlx5_hca_cap gen_cap;
@@ -220,6 +232,7 @@ struct mock {
 	u32 ready;		/* a virtqueue can be, since the lock was held */
 
 	struct mutex lock;	/* all that follows */
+	struct fw_chain tx, rx;	/* of the frame under way */
 	struct xarray obj[FW_KINDS];
 	u32 next_id[FW_KINDS];
 	unsigned int alive[FW_KINDS];

@@ -28,17 +28,6 @@
 #define IDLE_POLLS	200	/* that found nothing, until it polls less often */
 #define TX_BUDGET	16	/* frames of a queue in a poll */
 
-/* A chain of descriptors: what is left of it, as one range of addresses a piece */
-struct chain {
-	u16 head;
-	unsigned int n;
-	struct {
-		u64 addr;
-		u32 len;
-		bool write;
-	} piece[256];
-};
-
 static int vq_access_key(struct mock *m, struct fw_vq *vq, u32 key, u64 addr,
 			 void *buf, u32 len, bool write)
 {
@@ -87,7 +76,7 @@ static int vq_broken(struct mock *m, struct fw_vq *vq)
 }
 
 static int vq_walk(struct mock *m, struct fw_vq *vq, u64 table, u32 size,
-		   u16 next, struct chain *c, bool indirect)
+		   u16 next, struct fw_chain *c, bool indirect)
 {
 	struct vring_desc d;
 	u16 flags;
@@ -143,7 +132,7 @@ static int vq_fetch(struct mock *m, struct fw_vq *vq)
 }
 
 /* 1: the next chain is in @c; 0: there is none */
-static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
+static int vq_pop(struct mock *m, struct fw_vq *vq, struct fw_chain *c)
 {
 	int r;
 
@@ -159,7 +148,7 @@ static int vq_pop(struct mock *m, struct fw_vq *vq, struct chain *c)
 }
 
 /* Copy from (or, @write, to) the buffers of a chain; how much, or an error */
-static int vq_copy(struct mock *m, struct fw_vq *vq, struct chain *c, void *buf,
+static int vq_copy(struct mock *m, struct fw_vq *vq, struct fw_chain *c, void *buf,
 		   u32 len, bool write)
 {
 	u32 done = 0, part;
@@ -230,7 +219,7 @@ static void vq_notify(struct mock *m, struct fw_vq *vq)
 	cq_complete(m, qp);
 }
 
-static int vq_push(struct mock *m, struct fw_vq *vq, struct chain *c, u32 len)
+static int vq_push(struct mock *m, struct fw_vq *vq, struct fw_chain *c, u32 len)
 {
 	struct vring_used_elem elem = {
 		.id = __cpu_to_virtio32(true, c->head), .len = __cpu_to_virtio32(true, len),
@@ -302,18 +291,18 @@ static struct fw_vq *steer(struct mock *m, const u8 *frame, u32 len)
 static void deliver(struct mock *m, u8 *frame, u32 len)
 {
 	u8 hdr[12] = { [10] = 1 };	/* num_buffers */
-	static struct chain c;		/* under the lock */
+	struct fw_chain *c = &m->rx;
 	struct fw_vq *rx = steer(m, frame + sizeof(hdr), len);
 	int r;
 
-	if (!rx || vq_pop(m, rx, &c) <= 0) {
+	if (!rx || vq_pop(m, rx, c) <= 0) {
 		m->dropped++;
 		return;
 	}
 	memcpy(frame + sizeof(hdr) - rx->hdr_len, hdr, rx->hdr_len);
-	r = vq_copy(m, rx, &c, frame + sizeof(hdr) - rx->hdr_len,
+	r = vq_copy(m, rx, c, frame + sizeof(hdr) - rx->hdr_len,
 		    rx->hdr_len + len, true);
-	if (r < 0 || vq_push(m, rx, &c, r))
+	if (r < 0 || vq_push(m, rx, c, r))
 		return;
 	m->frames++;
 }
@@ -324,20 +313,20 @@ static void deliver(struct mock *m, u8 *frame, u32 len)
  */
 static bool transmit(struct mock *m, struct fw_vq *tx, u8 *frame)
 {
-	static struct chain c;
+	struct fw_chain *c = &m->tx;
 	bool worked = false;
 	unsigned int n;
 	int r;
 
-	for (n = 0; vq_pop(m, tx, &c) == 1; n++) {
-		r = vq_copy(m, tx, &c, frame + 12 - tx->hdr_len,
+	for (n = 0; vq_pop(m, tx, c) == 1; n++) {
+		r = vq_copy(m, tx, c, frame + 12 - tx->hdr_len,
 			    FRAME_MAX + tx->hdr_len, false);
 		if (r < 0)
 			break;
 		worked = true;
 		if (r >= tx->hdr_len + ETH_HLEN)
 			deliver(m, frame, r - tx->hdr_len);
-		if (vq_push(m, tx, &c, 0))
+		if (vq_push(m, tx, c, 0))
 			break;
 		if (n == TX_BUDGET) {
 			tx->look = true;
