@@ -134,19 +134,26 @@ held()
 	return 1
 }
 
-# lock_build: two runs that write to build/ do not meet; what this one starts may. A run
-# of a kernel's may start one of QEMU's, and not the other way round: they would wait
-# for each other.
+# lock_folder FOLDER: two runs that write there do not meet; what this one starts may
+lock_folder()
+{
+	local fd
+
+	! held "$1" || return 0
+	mkdir -p "$1"
+	exec {fd}>"$1/lock"
+	if ! flock -n "$fd"; then
+		step "waiting for another run in ${1#"$top"/}"
+		flock "$fd"
+	fi
+	export LOCKED="${LOCKED:-} $1"
+}
+
+# lock_build: the same for build/. A run of a kernel's may start one of QEMU's, and not the
+# other way round: they would wait for each other.
 lock_build()
 {
-	! held "$build" || return 0
-	mkdir -p "$build"
-	exec 9>"$build/lock"
-	if ! flock -n 9; then
-		step "waiting for another run in ${build#"$top"/}"
-		flock 9
-	fi
-	export LOCKED="${LOCKED:-} $build"
+	lock_folder "$build"
 }
 
 # Where the kernel of a flavour is built

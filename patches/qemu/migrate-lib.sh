@@ -14,6 +14,14 @@ guest=$build/guest-$kernel_base
 results=$build/migrate
 mkdir -p "$out" "$results"
 
+# lock_all: nobody builds what is run here, or runs the like, meanwhile. The kernel's folder
+# comes first, as make test of a kernel takes it before QEMU's.
+lock_all()
+{
+	lock_folder "$kernel_build"
+	lock_build
+}
+
 # of_kernel SCRIPT ARGUMENT...: of the harness, for the base of the kernels
 of_kernel()
 {
@@ -223,6 +231,14 @@ postcopy_case()
 		-v mib="$(value $run target_starts mib)" \
 		'BEGIN { exit !(map && unmap == map && mib >= 128) }' ||
 		{ echo "target_starts: not all of the RAM is mapped anew"; return 1; }
+}
+
+# waits_case SCRIPT: it does not begin as long as another run is here, such as this one
+waits_case()
+{
+	! env LOCKED= CASES= SIZES= RELEASES= timeout 10 "$patches/$1.sh" >"$results/waits-$1" 2>&1 ||
+		{ echo "$1 does not wait"; return 1; }
+	grep "waiting for another run in " "$results/waits-$1"
 }
 
 # unplug_case: of 2 MiB

@@ -11,6 +11,7 @@
 # ICOUNT   "no": the clock of the guest is the host's, and the times mean little; faster
 
 . "$(dirname "$0")/migrate-lib.sh"
+lock_all
 
 need plots
 read -ra cases <<<"${CASES-life}"

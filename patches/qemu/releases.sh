@@ -8,6 +8,7 @@
 
 . "$(dirname "$0")/migrate-lib.sh"
 . "$top/harness/apt-lib.sh"
+lock_all
 
 declare -A suites=([7.2]=bookworm [10.0]=bookworm-backports)
 # 7.2 migrates what it shadows from the beginning, if there is no control virtqueue
