@@ -13,8 +13,9 @@ are for what belongs to QEMU, the rings of shadow virtqueues and the buffers of 
 control virtqueue. pins is the number of pinned pages after the step. down is for how
 many ms the device stood still: from the first reset or suspension to DRIVER_OK; for
 the driver that is unbound and bound, how long that takes in the guest; in a migration, how
-long stopping the guest at the source and starting it at the target take. Lines that begin
-with "message" are the messages themselves, without addresses of the host.
+long stopping the guest at the source and starting it at the target take. queues is how
+many of the guest's have moved frames. Lines that begin with "message" are the messages
+themselves, without addresses of the host.
 
 Scenarios:
   rebind   cold boot, driver unbound and bound, reboot
@@ -27,16 +28,18 @@ Scenarios:
 
 Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; viommu for a
 virtual IOMMU in front of it, of which the guest knows nothing, and viommu=used for one
-that it uses; hotplug for a device that
-comes when the machine is complete; postcopy for the second half of a migration; mlx5 for
-mlx5_vdpa with the model of its firmware, which has as many devices as vm.sh gives it; mq=N for
-N pairs of queues, which only mlx5_vdpa has; no_cvq for a guest without a control virtqueue.
+that it uses; hotplug for a device that comes when the machine is complete; postcopy for
+the second half of a migration; mlx5 for mlx5_vdpa with the model of its firmware, on as
+many devices as vm.sh gives it, and desc_group for firmware that has a group for rings;
+mq=N for N pairs of queues, which only mlx5_vdpa has, and as many processors; no_cvq for a
+guest without a control virtqueue.
 
 For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
 features=BACKEND_FEATURES, refuse=SIZE. No frame comes back then, and nothing gets pinned.
 """
 import atexit
 import datetime
+import glob
 import json
 import os
 import re
@@ -129,6 +132,18 @@ def remove_device(name):
         subprocess.run(["vdpa", "dev", "del", name], check=True)
 
 
+def check_models():
+    """Is there something that a model of the firmware holds against the driver?"""
+    for entry in sorted(glob.glob("/sys/kernel/debug/mlx5_mock*")):
+        def read(name, folder=entry):
+            with open(f"{folder}/{name}", encoding="ascii") as file:
+                return file.read().strip()
+        if read("violations") != "0":
+            die(f"{entry}: {read('violations')} violations, the last: {read('violation')}")
+        if read("faults") != "0":
+            die(f"{entry}: {read('faults')} faults")
+
+
 class Messages:
     """What QEMU has told a device, from its trace"""
 
@@ -216,7 +231,7 @@ class Guest:
         command = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35", "-accel", "tcg", "-cpu", "max",
-            "-m", OPTIONS.get("mem", "128M"),
+            "-m", OPTIONS.get("mem", "128M"), "-smp", str(pairs()),
             "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-kernel", KERNEL, "-initrd", INITRD,
             "-append", "console=ttyS0 quiet panic=-1 reboot=t no_timer_check" +
@@ -231,6 +246,7 @@ class Guest:
             self.process = subprocess.Popen(command + network + list(words),
                                             stderr=errors, stdin=subprocess.DEVNULL,
                                             env=self.environment(name))
+        atexit.register(self.process.kill)
         self.serial = socket.socket(socket.AF_UNIX)
         wait("QEMU's serial line", self.connect)
         threading.Thread(target=self.drain, daemon=True).start()
@@ -294,6 +310,8 @@ class Guest:
     def command(self, name, **arguments):
         """Of QEMU's monitor"""
         if not self.monitor:
+            # QEMU makes it after the serial line
+            wait("QEMU's monitor", lambda: os.path.exists(self.monitor_path))
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(self.monitor_path)
             self.monitor = sock.makefile("rw")
@@ -314,8 +332,8 @@ class Guest:
                    for entry in self.command("qom-list", path="/machine/peripheral"))
 
     def migrate(self, uri):
-        """Slowly, until one thinks better of it"""
-        self.command("migrate-set-parameters", **{"max-bandwidth": 100000})
+        """Slowly, until one thinks better of it, which takes a while on a busy host"""
+        self.command("migrate-set-parameters", **{"max-bandwidth": 10000})
         self.command("migrate", uri=uri)
         self.migration("active")
 
@@ -502,6 +520,14 @@ STEPS = {
 }
 
 
+def load_drivers():
+    if "mlx5" in OPTIONS:
+        words = ["desc_group=1"] if "desc_group" in OPTIONS else []
+        subprocess.run(["modprobe", "mlx5_mock"] + words, check=True)
+    driver = "mlx5_vdpa" if "mlx5" in OPTIONS else "vdpa_sim_net"
+    subprocess.run(["modprobe", "-a", "vhost_vdpa", driver], check=True)
+
+
 def main():
     global QEMU, KERNEL, INITRD, OPTIONS
     QEMU, KERNEL, INITRD, scenario = sys.argv[1:5]
@@ -510,8 +536,7 @@ def main():
     if not OPTIONS.get("fake"):
         resource.setrlimit(resource.RLIMIT_MEMLOCK,
                            (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        drivers = ["mlx5_mock", "mlx5_vdpa"] if "mlx5" in OPTIONS else ["vdpa_sim_net"]
-        subprocess.run(["modprobe", "-a", "vhost_vdpa"] + drivers, check=True)
+        load_drivers()
     before = pins()
     if scenario == "fail":
         fail()
@@ -524,6 +549,7 @@ def main():
         for steps in STEPS[scenario]:
             steps(guest)
         finish(guest)
+    check_models()
     print(f"left pinned={pins() - before}")
 
 

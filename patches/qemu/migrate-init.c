@@ -4,13 +4,17 @@
  *
  * It does what it reads on its console, a word a line, and answers each with a
  * line that begins with "guest:". Meanwhile numbered frames go out of the network
- * interface, to the interface's own address, so that the device returns them.
+ * interface, to the interface's own address, so that the device returns them. They go from
+ * each processor in turn, as each has a transmit queue of its own, if there are so many, and
+ * with different senders, by which some devices choose the receive queue.
  */
 
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,8 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 #include <arpa/inet.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -47,11 +53,24 @@ struct frame {
 static int sock = -1;
 static struct frame frame;
 static char device[64];
+static unsigned int cpus;
 
 /* What came back of the frames with these numbers */
 static uint8_t seen[MAX_FRAMES];
 static uint32_t sent;
 static unsigned int refused;
+
+/* What the driver counts: names, and values */
+#define MAX_STATS 256
+static struct {
+	struct ethtool_gstrings head;
+	char name[MAX_STATS][ETH_GSTRING_LEN];
+} names;
+
+static struct stats {
+	struct ethtool_stats head;
+	uint64_t value[MAX_STATS];
+} stats;
 
 static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
 {
@@ -154,10 +173,26 @@ fail:
 	return false;
 }
 
+/* From the processors in turn; which queue takes it in is another matter */
+static void choose_queues(void)
+{
+	static unsigned int turn;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(turn % cpus, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		say("FAILED: processor %u: %s", turn % cpus, strerror(errno));
+	frame.eth.h_source[ETH_ALEN - 1] = frame.eth.h_dest[ETH_ALEN - 1] + turn / cpus;
+	turn++;
+}
+
 static void send_frame(void)
 {
 	if (sock < 0 || sent == MAX_FRAMES)
 		return;
+	if (cpus > 1)
+		choose_queues();
 	frame.number = htonl(sent);
 	if (send(sock, &frame, sizeof(frame), 0) == sizeof(frame))
 		sent++;
@@ -193,6 +228,33 @@ static unsigned int count_lost(void)
 	return lost;
 }
 
+static bool ethtool(void *command)
+{
+	struct ifreq ifr = { .ifr_name = INTERFACE, .ifr_data = command };
+
+	return !ioctl(sock, SIOCETHTOOL, &ifr);
+}
+
+/* How many queues, of either kind, have moved frames since the last time */
+static unsigned int count_queues(void)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct stats last = stats;
+	unsigned int i, n = 0;
+
+	names.head = (struct ethtool_gstrings){
+		.cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_STATS,
+	};
+	stats.head = (struct ethtool_stats){ .cmd = ETHTOOL_GSTATS };
+	if (sock < 0 || !ethtool(&info) || info.n_stats > MAX_STATS ||
+	    !ethtool(&names) || !ethtool(&stats))
+		return 0;
+	for (i = 0; i < info.n_stats; i++)
+		n += strstr(names.name[i], "queue_") && strstr(names.name[i], "_packets") &&
+		     !strstr(names.name[i], "xdp") && stats.value[i] != last.value[i];
+	return n;
+}
+
 /* Tell how all frames since the last report have fared, when there are enough of them
  * and what is under way has had a while to arrive
  */
@@ -213,7 +275,8 @@ static void report(void)
 	}
 	for (i = 0; i < sent; i++)
 		twice += seen[i] > 1;
-	say("frames sent %u lost %u twice %u refused %u", sent, count_lost(), twice, refused);
+	say("frames sent %u lost %u twice %u refused %u queues %u", sent, count_lost(), twice,
+	    refused, count_queues());
 	memset(seen, 0, sizeof(seen));
 	sent = refused = 0;
 }
@@ -226,6 +289,7 @@ static void unbind_driver(void)
 	report();
 	close(sock);
 	sock = -1;
+	memset(&stats, 0, sizeof(stats));
 	start = now();
 	ok = write_file(DRIVER "unbind", device);
 	say("unbind %s %.2f", ok ? "done" : "FAILED", now() - start);
@@ -283,6 +347,7 @@ int main(void)
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	fcntl(0, F_SETFL, O_NONBLOCK);
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	load_modules();
 	if (!find_device() || !open_interface()) {
 		say("FAILED: no network");

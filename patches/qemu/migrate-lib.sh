@@ -132,6 +132,13 @@ no_loss()
 		END { exit !n || bad }' "$results/$1"
 }
 
+# all_queues RUN NUMBER: so many queues have moved frames, whenever there were frames
+all_queues()
+{
+	awk -v number="$2" '/^step .* sent=/ { n++; if (!match($0, " queues=" number "$")) bad = 1 }
+		END { exit !n || bad }' "$results/$1"
+}
+
 # The cases of the checks, each with a device that takes notes. A failure says why.
 
 # happens RUN STEP: the device starts in it; or it is reset, where the driver goes

@@ -6,7 +6,10 @@
 # the time. After that, for how long a device is down in a migration of guests of
 # different sizes.
 #
-# CASES    which ones: SCENARIO of migrate-guest.py, or SCENARIO,OPTION...
+# CASES    which ones: SCENARIO of migrate-guest.py, or SCENARIO,OPTION... Those on mlx5_vdpa
+#          are run on our kernel only: the model of its firmware refuses QEMU's memory as the
+#          unpatched driver describes it. Their clock is the host's, and no time is told: with
+#          one that counts instructions, four processors take an hour.
 # SIZES    of these guests, in MiB; the cases have 128, so that "life" has this size too
 # ICOUNT   "no": the clock of the guest is the host's, and the times mean little; faster
 
@@ -14,15 +17,38 @@
 lock_all
 
 need plots
-read -ra cases <<<"${CASES-life}"
+read -ra cases <<<"${CASES-life life,mlx5,mq=4}"
 read -ra sizes <<<"${SIZES-512 2048}"
-runs=(stock-unpatched ours-unpatched ours-ours)
-VM_OPTIONS=--icount
-[ "${ICOUNT:-}" != no ] || VM_OPTIONS=
+clock=--icount
+[ "${ICOUNT:-}" != no ] || clock=
 # There are two guests of this size at a time
 most=$(printf '%s\n' "${sizes[@]}" 128 | sort -n | tail -n 1)
 OUTER_MEM=$((most * 2 + 1500))M
 TIMEOUT=${TIMEOUT:-1800}
+
+# use_case CASE: $runs are what it is run with
+use_case()
+{
+	case $1 in
+	*,mlx5*)
+		runs=(stock-ours ours-ours)
+		VM_OPTIONS='--mlx5 --mlx5'
+		;;
+	*)
+		runs=(stock-unpatched ours-unpatched ours-ours)
+		VM_OPTIONS=$clock
+		;;
+	esac
+}
+
+# queues CASE: how many the guest has for its frames
+queues()
+{
+	local pairs
+
+	pairs=$(sed -nE 's/.*,mq=([0-9]+).*/\1/p' <<<"$1")
+	echo $((2 * ${pairs:-1}))
+}
 
 problem()
 {
@@ -32,12 +58,14 @@ problem()
 # row RUN CASE STEP
 row()
 {
-	local file=$1-$2
+	local file=$1-$2 down
 
+	down=$(value "$file" "$3" down)
+	case $2 in *,mlx5*) down=- ;; esac
 	printf '| %-13s | %-16s | %14s | %6s | %7s | %9s | %-14s |\n' "$3" "${1/-/, }" \
 		"$(value "$file" "$3" map)/$(value "$file" "$3" unmap) ($(value "$file" "$3" mib))" \
 		"$(value "$file" "$3" other_map)/$(value "$file" "$3" other_unmap)" \
-		"$(value "$file" "$3" pins)" "$(value "$file" "$3" down)" \
+		"$(value "$file" "$3" pins)" "$down" \
 		"$(value "$file" "$3" sent)/$(value "$file" "$3" lost)/$(value "$file" "$3" twice)"
 }
 
@@ -63,7 +91,7 @@ judge()
 {
 	local step run
 
-	same_messages "$1" >"$results/diff-$1" ||
+	[ "${runs[1]}" != ours-unpatched ] || same_messages "$1" >"$results/diff-$1" ||
 		problem "$1: on the unpatched kernel the two say something else"
 	for step in unbind bind reboot shadow cancel shadow_again source_stops; do
 		! grep -q "^step $step " "$results/ours-ours-$1" || silent "ours-ours-$1" "$step" ||
@@ -71,6 +99,7 @@ judge()
 	done
 	for run in "${runs[@]}"; do
 		no_loss "$run-$1" || problem "$1: $run: frames are lost, or come twice"
+		all_queues "$run-$1" "$(queues "$1")" || problem "$1: $run: a queue stands still"
 	done
 }
 
@@ -145,6 +174,7 @@ make_guest
 {
 	for case in "${cases[@]}"; do
 		IFS=, read -ra words <<<"$case"
+		use_case "$case"
 		for run in "${runs[@]}"; do
 			run "$run" "$case" "${words[@]}"
 		done
@@ -158,6 +188,7 @@ make_guest
 	case " ${cases[*]} " in *" life "*) size_row 128 life ;; esac
 	for size in "${sizes[@]}"; do
 		case=migrate,mem=${size}M
+		use_case "$case"
 		for run in stock-unpatched ours-ours; do
 			run "$run" "$case" migrate "mem=${size}M"
 			no_loss "$run-$case" ||

@@ -53,7 +53,7 @@ usable()
 # told RUN: what is said in each step, and what is pinned after it
 told()
 {
-	sed -nE '/^message/p; /^step/s/ (down|sent|lost|twice|refused)=[^ ]*//gp; /^left/p' \
+	sed -nE '/^message/p; /^step/s/ (down|sent|lost|twice|refused|queues)=[^ ]*//gp; /^left/p' \
 		"$results/$1"
 }
 
