@@ -35,7 +35,9 @@ mq=N for N pairs of queues, which only mlx5_vdpa has, and as many processors; no
 guest without a control virtqueue.
 
 For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
-features=BACKEND_FEATURES, refuse=SIZE. No frame comes back then, and nothing gets pinned.
+features=BACKEND_FEATURES, refuse=SIZE; bound for groups of queues that stay where they
+are. No frame comes back then, and nothing gets pinned. After each step, what the device
+would reach is compared with what the guest has: lines that begin with "wrong".
 """
 import atexit
 import datetime
@@ -63,6 +65,8 @@ PARTS = {
 # What the card cannot have without a control virtqueue
 NEED_CVQ = ["ctrl_vq", "ctrl_mac_addr", "ctrl_rx", "ctrl_rx_extra", "ctrl_vlan",
             "guest_announce", "ctrl_guest_offloads", "mq"]
+# VHOST_BACKEND_F_IOTLB_PERSIST
+PERSIST = 1 << 8
 WORK = tempfile.mkdtemp()
 MIGRATION = f"unix:{WORK}/migration"
 
@@ -144,6 +148,81 @@ def check_models():
             die(f"{entry}: {read('faults')} faults")
 
 
+class Contents:
+    """The guest's RAM as the device that takes notes was told to reach it, of a QEMU that
+    maps RAM at the addresses that it has for the guest"""
+
+    PAGE = 4096
+
+    def __init__(self, guest, log):
+        self.guest = guest
+        self.log = log
+        self.file = f"{log}.ram"
+        self.told = []
+
+    def maps(self):
+        """What is mapped: address, size, and the address of it in QEMU. RAM goes in batches"""
+        maps = {}
+        batch = False
+        with open(self.log, encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if words[0] in ("begin", "end"):
+                    batch = words[0] == "begin"
+                elif words[0] == "unmap":
+                    maps.pop(tuple(words[1:4]), None)
+                elif words[0] == "map" and batch and len(words) == 6:
+                    maps[tuple(words[1:4])] = int(words[5], 16)
+        return [(int(key[1], 16), int(key[2], 16), at) for key, at in maps.items()]
+
+    def noted(self):
+        """What the device itself has found wrong"""
+        with open(self.log, encoding="ascii") as file:
+            return [line.partition(" ")[2].strip() for line in file
+                    if line.startswith("wrong: ")]
+
+    def of_guest(self, address, size):
+        """As its processor sees it"""
+        self.guest.command("pmemsave", val=address, size=size, filename=self.file)
+        with open(self.file, "rb") as file:
+            return file.read()
+
+    def of_device(self, at, size):
+        """Nothing, if it is not QEMU's any more"""
+        try:
+            with open(f"/proc/{self.guest.process.pid}/mem", "rb", 0) as file:
+                file.seek(at)
+                return file.read(size)
+        except OSError:
+            return b""
+
+    def same(self, address, at, size):
+        """But for what changes meanwhile"""
+        before = self.of_device(at, size)
+        guest = self.of_guest(address, size)
+        after = self.of_device(at, size)
+        return len(before) == len(after) == size and all(
+            a != b or a == c for a, b, c in zip(before, after, guest))
+
+    def differences(self):
+        for address, size, at in self.maps():
+            guest, device = self.of_guest(address, size), self.of_device(at, size)
+            for i in range(0, size, self.PAGE):
+                if guest[i:i + self.PAGE] != device[i:i + self.PAGE] and not any(
+                        self.same(address + i, at + i, self.PAGE) for _ in range(10)):
+                    yield f"the device has something else for {address:x} than the guest"
+                    break
+
+    def check(self):
+        """What is wrong, once each"""
+        found = self.noted()
+        if self.guest.process.poll() is None:
+            found += self.differences()
+        found = [what for what in dict.fromkeys(found) if what not in self.told]
+        self.told += found
+        return found
+
+
 class Messages:
     """What QEMU has told a device, from its trace"""
 
@@ -154,6 +233,7 @@ class Messages:
         self.checkpoints = {}
         self.running = False
         self.stopped = None
+        self.contents = None
 
     def step(self, name, **more):
         """Print what has been added since the last step"""
@@ -171,6 +251,8 @@ class Messages:
         count.update(more)
         print("step", name, *(f"{key}={value}" for key, value in count.items()),
               flush=True)
+        for what in self.contents.check() if self.contents else []:
+            print("wrong", what, flush=True)
 
     def count(self, name, line, count):
         # The second form of the time is that of older releases, which name no address
@@ -226,6 +308,8 @@ class Guest:
         trace = f"{WORK}/{name}.trace"
         netdev, device, network = self.network(node)
         self.messages = Messages(trace)
+        if self.identity():
+            self.messages.contents = Contents(self, f"{WORK}/{name}.fake")
         open(trace, "w", encoding="ascii").close()
         # no_timer_check: on a busy host the timer ticks too late for that check
         command = [
@@ -279,6 +363,12 @@ class Guest:
             words += ["-netdev", json.dumps(netdev), "-device", json.dumps(device)]
         return netdev, device, words
 
+    @staticmethod
+    def identity():
+        """Does the device that takes notes have RAM at the guest's addresses, always?"""
+        return OPTIONS.get("fake") and int(OPTIONS["features"], 16) & PERSIST and \
+            "svq" not in OPTIONS and OPTIONS.get("viommu") != "used"
+
     def drain(self):
         """A socket that nobody reads from takes a few hundred bytes, one by one"""
         try:
@@ -294,6 +384,8 @@ class Guest:
             environment["LD_PRELOAD"] = OPTIONS["fake"]
             environment["FAKE_BACKEND_FEATURES"] = OPTIONS["features"]
             environment["FAKE_REFUSE"] = OPTIONS.get("refuse", "0")
+            if "bound" in OPTIONS:
+                environment["FAKE_BOUND"] = "yes"
             environment["FAKE_LOG"] = f"{WORK}/{name}.fake"
         return environment
 

@@ -93,13 +93,17 @@ run()
 }
 
 # run_fake QEMU-FEATURES CASE SCENARIO [OPTION]...: the same without a kernel that has a
-# device, in a few seconds; FEATURES is persist or plain
+# device, in a few seconds; FEATURES is persist or plain, or desc for persist with a group
+# for the rings
 run_fake()
 {
 	local qemu=${QEMU:-$build/qemu-system-x86_64} file=$results/$1-$2 features=0x1e
 
 	case $1 in stock-*) qemu=$qemu-unpatched ;; esac
-	case $1 in *-persist) features=0x11e ;; esac
+	case $1 in
+	*-persist) features=0x11e ;;
+	*-desc) features=0x19e ;;
+	esac
 	timeout "${TIMEOUT:-300}" /usr/bin/python3 "$patches/migrate-guest.py" "$qemu" \
 		"$guest/bzImage" "$guest/initrd" "${@:3}" "fake=$guest/fake.so" \
 		"features=$features" >"$file" || { tail -n 20 "$file"; return 1; }
@@ -141,6 +145,13 @@ all_queues()
 
 # The cases of the checks, each with a device that takes notes. A failure says why.
 
+# right RUN: each address of the guest's is that of the same memory for the device, and what
+# it does not find out by itself
+right()
+{
+	! sed -n 's/^wrong //p' "$results/$1" | grep .
+}
+
 # happens RUN STEP: the device starts in it; or it is reset, where the driver goes
 happens()
 {
@@ -162,6 +173,39 @@ silent_case()
 		happens "ours-persist-$case" "$step" || return 1
 		silent "ours-persist-$case" "$step" || { echo "$step: a message for RAM"; return 1; }
 	done
+	right "ours-persist-$case"
+}
+
+# apart_case: if there is a group for the rings, all that is said when a migration starts, and
+# is cancelled, is of another address space than the guest's. Four maps are two queues.
+apart_case()
+{
+	local run=ours-desc-cancel step
+
+	run_fake ours-desc cancel cancel || return 1
+	for step in shadow cancel; do
+		happens $run $step || return 1
+		! grep -E "^message $step (begin|(map|unmap) 0 )" "$results/$run" ||
+			{ echo "$step: a message for the guest's address space"; return 1; }
+	done
+	[ "$(value $run shadow other_map)/$(value $run cancel other_unmap)" = 4/4 ] ||
+		{ echo "the rings are not mapped, or not unmapped"; return 1; }
+	right $run
+}
+
+# bound_case: if that group stays where it is, the rings go beyond the guest's memory
+bound_case()
+{
+	local run=ours-desc-bound step
+
+	run_fake ours-desc bound cancel bound || return 1
+	for step in shadow cancel; do
+		happens $run $step || return 1
+		silent $run $step || { echo "$step: a message for RAM"; return 1; }
+	done
+	[ "$(grep -c '^message shadow map 0 1' "$results/$run")" = 4 ] ||
+		{ echo "the rings are not beyond the guest's memory"; return 1; }
+	right $run
 }
 
 # same_case SCENARIO OPTION: without the feature, the messages of QEMU as it comes
@@ -208,6 +252,7 @@ target_case()
 	awk -v early="$(value $run target_waits mib)" -v late="$(value $run target_starts mib)" \
 		'BEGIN { exit !(early >= 128 && late <= 1) }' ||
 		{ echo "target_starts: more than the first MiB"; return 1; }
+	right $run
 }
 
 # address_case: the unit test as it was built last
@@ -238,6 +283,7 @@ postcopy_case()
 		-v mib="$(value $run target_starts mib)" \
 		'BEGIN { exit !(map && unmap == map && mib >= 128) }' ||
 		{ echo "target_starts: not all of the RAM is mapped anew"; return 1; }
+	right $run
 }
 
 # waits_case SCRIPT: it does not begin as long as another run is here, such as this one
@@ -257,5 +303,6 @@ unplug_case()
 	grep -q '^message boot map .* 200000 ' "$run" || return 1
 	grep -q '^message unplug unmap .* 200000$' "$run" ||
 		{ echo "unplug: the device keeps what was there"; return 1; }
-	grep -q '^message plug map .* 200000 ' "$run"
+	grep -q '^message plug map .* 200000 ' "$run" || return 1
+	right ours-persist-unplug
 }

@@ -11,6 +11,8 @@ once_built "qemu: no message for RAM in unbind, bind, reboot: iommu_platform=on"
 	silent_case rebind iommu_platform unbind bind reboot
 once_built "qemu: no message for RAM when a migration starts, and is cancelled" \
 	silent_case cancel '' shadow cancel
+once_built "qemu: no message for the guest's address space then, if rings have a group" apart_case
+once_built "qemu: if that group can't be bound, no message for RAM" bound_case
 once_built "qemu: the target of a migration maps all but the first MiB before it starts" target_case
 once_built "qemu: no message for RAM in unbind, bind, reboot: a device that comes late" \
 	silent_case rebind hotplug unbind bind reboot
