@@ -982,6 +982,39 @@ TEST_F(map, tables_are_charged_to_the_cgroup)
 	cgroup_leave();
 }
 
+/* A limit that is no number of ranges is refused, and not taken for a large one */
+TEST(limit_below_one_refuses_updates)
+{
+	static const char *const limits[][2] = {
+		{ "max_iotlb_entries=0" }, { "max_iotlb_entries=-1" },
+	};
+	static char *const unload[] = { "modprobe", "-r", "vhost_vdpa", NULL };
+	static const char *const none[] = { NULL };
+	const struct vdpa_parent parent = SIM_NET(true);
+	struct vdpa_client c;
+	struct vdpa_dev dev;
+	const char *why;
+	unsigned int i;
+
+	if (vdpa_given.name[0])
+		SKIP(return, "does not need the device that -d names");
+	if (vdpa_load_parent(&parent, &why))
+		SKIP(return, "%s", why);
+	for (i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+		if (run_program(unload))
+			SKIP(return, "vhost_vdpa is in use");
+		ASSERT_EQ(0, load_module("vhost_vdpa", limits[i], &why));
+		ASSERT_EQ(0, vdpa_dev_get(&dev, &parent, &why));
+		EXPECT_EQ(0, client_open(&c, &dev, 0));
+		EXPECT_EQ(0, client_ack(&c, F_BASIC));
+		EXPECT_EQ(-EINVAL, client_map(&c));
+		client_close(&c);
+		vdpa_dev_put(&dev);
+	}
+	ASSERT_EQ(0, run_program(unload));
+	EXPECT_EQ(0, load_module("vhost_vdpa", none, &why));
+}
+
 int main(int argc, char **argv)
 {
 	return vdpa_test_main(argc, argv);
