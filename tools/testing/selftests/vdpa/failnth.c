@@ -56,8 +56,7 @@ FIXTURE_SETUP(failnth)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not upset the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 }
 
 FIXTURE_TEARDOWN(failnth)
@@ -188,8 +187,7 @@ FIXTURE_SETUP(mapfail)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not upset the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 
 	self->pins = pins_in_system();
 	self->mem = shuffled_alloc(BULK);

@@ -66,8 +66,7 @@ FIXTURE_SETUP(handover)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !vdpa_may_rebind(&self->dev))
 		SKIP(return, "rebinds the device that -d names only with -r");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	self->pins = pins_in_system();
 	log_errors(NULL, 0);
 }

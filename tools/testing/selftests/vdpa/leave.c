@@ -52,8 +52,7 @@ TEST(configuration_changes_for_who_wants_to_know)
 	struct vdpa_dev dev;
 	const char *why;
 
-	if (vdpa_dev_get(&dev, &parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_dev_get(&dev, &parent, &why), why);
 	ASSERT_EQ(0, client_open(&c, &dev, 0));
 	ASSERT_EQ(0, client_ack(&c, F_BASIC));
 	ASSERT_EQ(0, config_call(&c, first));
@@ -141,8 +140,8 @@ TEST(callbacks_end_with_their_client)
 
 	if (!parent.mgmtdev)
 		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
-	if (vdpa_dev_get(&dev, &parent, &why) || vdpa_load_parent(&sim, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_dev_get(&dev, &parent, &why), why);
+	SKIP_IF_MISSING(vdpa_load_parent(&sim, &why), why);
 	log_errors(NULL, 0);
 
 	for (round = 0; round < 4; round++) {
@@ -191,8 +190,7 @@ TEST(virtqueues_share_an_eventfd)
 
 	if (!parent.mgmtdev)
 		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk behind an IOMMU");
-	if (vdpa_dev_get(&dev, &parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_dev_get(&dev, &parent, &why), why);
 
 	ASSERT_EQ(0, client_open(&c, &dev, 0));
 	ASSERT_LE(2U, c.nvqs) {
@@ -253,8 +251,7 @@ TEST(device_can_be_deleted_while_open_fails)
 	const char *why;
 	pid_t open, del;
 
-	if (vdpa_dev_get(&dev, &parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_dev_get(&dev, &parent, &why), why);
 	if (!dev.daemon)
 		SKIP(return, "needs a daemon of its own");
 	ASSERT_EQ(0, vduse_set_timeout(dev.daemon, ANSWER_S));
@@ -322,8 +319,7 @@ FIXTURE_SETUP(leave)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not upset the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	if (sim_fail("fail_reset", 1, false)) {
 		vdpa_dev_put(&self->dev);
 		SKIP(return, "no fault injection in this kernel, or not root");

@@ -114,8 +114,7 @@ do {									\
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);		\
 	if (!r && !self->dev.created && variant->parent.entries)	\
 		SKIP(return, "can't limit the device that -d names");	\
-	if (r)								\
-		SKIP(return, "%s", why);				\
+	SKIP_IF_MISSING(r, why);					\
 	self->pins = pins_in_system();					\
 	self->mem = shuffled_alloc(BULK);				\
 	r = self->mem ? open_client(&self->c, &self->dev) : -ENOMEM;	\

@@ -81,8 +81,7 @@ FIXTURE_SETUP(mgmt)
 {
 	const char *why;
 
-	if (vdpa_load_parent(&mlx5, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&mlx5, &why), why);
 	ASSERT_EQ(0, vdpa_genl_open(&self->g));
 	self->violations = mlx5_mock_get("violations");
 }
@@ -127,8 +126,7 @@ TEST_F(mgmt, creation_under_a_name_in_use_leaves_nothing)
 	static const struct vdpa_parent sim = SIM_NET(true);
 	const char *why;
 
-	if (vdpa_load_parent(&sim, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&sim, &why), why);
 	ASSERT_EQ(0, vdpa_genl_add(&self->g, "vdpa_mlx5", &sim));
 	EXPECT_EQ(-EEXIST, vdpa_genl_add(&self->g, "vdpa_mlx5", &mlx5));
 	EXPECT_EQ(0, mlx5_mock_objects("notifier"));
@@ -158,8 +156,7 @@ FIXTURE_SETUP(mlx5)
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not need the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	self->violations = mlx5_mock_get("violations");
 	self->pins = pins_in_system();
 	self->far = mmap(NULL, 2 * getpagesize(), PROT_READ | PROT_WRITE,
@@ -853,8 +850,7 @@ FIXTURE_SETUP(older_firmware)
 	int r;
 
 	self->c.fd = -1;
-	if (vdpa_load_parent(&mlx5, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&mlx5, &why), why);
 	ASSERT_EQ(0, mlx5_mock_set("umem_uid_0", 0));
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (r)
@@ -942,8 +938,7 @@ FIXTURE_SETUP(running)
 	int r;
 
 	self->c.fd = -1;
-	if (vdpa_load_parent(&mlx5, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&mlx5, &why), why);
 	ASSERT_EQ(0, mlx5_mock_set_firmware("freeze_to_rdy", variant->resumable));
 	ASSERT_EQ(0, vdpa_dev_get(&self->dev, &mlx5, &why));
 	self->in_advance = mlx5_mock_objects("virtio_net_q");
@@ -1415,8 +1410,7 @@ FIXTURE_SETUP(replace)
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not need the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	r = client_open(&self->c, &self->dev, 0);
 	r = r ?: client_ack(&self->c, self->c.features) ?: client_map(&self->c) ?:
 	    client_start(&self->c);
@@ -1531,8 +1525,7 @@ FIXTURE_SETUP(hotplug)
 	r = vdpa_dev_get(&self->dev, &mlx5, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "does not need the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	self->mem = mmap(NULL, (variant->regions + 1) * page,
 			 PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

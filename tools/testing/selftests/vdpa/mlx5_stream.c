@@ -616,13 +616,8 @@ static void set_up(struct __test_metadata *_metadata, struct stream **new, unsig
 		   bool resumable)
 {
 	const char *why = "";
-	int r = stream_get(new, pairs, resumable, &why);
 
-	if (r == -ENOENT || r == -ENODEV)
-		SKIP(return, "%s", why);
-	ASSERT_EQ(0, r) {
-		TH_LOG("%s", why);
-	}
+	SKIP_IF_MISSING(stream_get(new, pairs, resumable, &why), why);
 }
 
 static void tear_down(struct __test_metadata *_metadata, struct stream *s, bool resumable)

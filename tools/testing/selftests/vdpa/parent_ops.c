@@ -56,8 +56,7 @@ FIXTURE_SETUP(parent_ops)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "not for this parent: it has the operations that it has");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	self->pins = pins_in_system();
 	r = client_open(&self->c, &self->dev, 0);
 	if (r)
@@ -157,8 +156,7 @@ TEST(unloaded_simulator_leaves_nothing_in_debugfs)
 
 	if (vdpa_given.name[0])
 		SKIP(return, "does not need the device that -d names");
-	if (vdpa_load_parent(&parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&parent, &why), why);
 	ASSERT_EQ(0, parent.ops->unload());
 	EXPECT_EQ(-1, access("/sys/kernel/debug/vdpa_sim", F_OK));
 }

@@ -97,8 +97,7 @@ FIXTURE_SETUP(reach)
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
 	if (!r && !self->dev.created)
 		SKIP(return, "not for the device that -d names: moves single bytes");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 
 	self->pins = pins_in_system();
 	r = client_open(&self->c, &self->dev, variant->asid);

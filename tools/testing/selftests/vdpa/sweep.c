@@ -652,8 +652,7 @@ FIXTURE_SETUP(sweep)
 	r = vdpa_dev_get(&stage->dev, &stage->parent, &why);
 	if (!r && !stage->dev.created)
 		SKIP(return, "does not upset the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 
 	stage->pins = pins_in_system();
 	stage->mem = stage->dev.use_va ? vdpa_dev_alloc(&stage->dev, BULK) :

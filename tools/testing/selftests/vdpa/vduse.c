@@ -49,8 +49,7 @@ FIXTURE_SETUP(vduse)
 	int r;
 
 	self->c.fd = -1;
-	if (vdpa_dev_get(&self->dev, &parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_dev_get(&self->dev, &parent, &why), why);
 	self->daemon = self->dev.daemon;
 	if (!self->daemon)
 		SKIP(return, "needs a daemon of its own");

@@ -94,8 +94,7 @@ FIXTURE_SETUP(client)
 
 	self->c.fd = -1;
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	if (variant->asid >= self->dev.nas)
 		SKIP(return, "the device has no such address space");
 
@@ -584,8 +583,7 @@ FIXTURE_SETUP(spaces)
 
 	self->c.fd = -1;
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	if (self->dev.nas < 2)
 		SKIP(return, "the device has one address space");
 
@@ -796,8 +794,7 @@ FIXTURE_SETUP(rings)
 
 	self->c.fd = -1;
 	r = vdpa_dev_get(&self->dev, &variant->parent, &why);
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 
 	self->pins = pins_in_system();
 	r = client_open(&self->c, &self->dev, variant->asid);

@@ -231,19 +231,21 @@ int vdpa_check_given(void)
 }
 
 /* The one that the command line names, if it is like @parent */
-static int vdpa_dev_get_given(struct vdpa_dev *dev,
-			      const struct vdpa_parent *parent)
+static int vdpa_dev_get_given(struct vdpa_dev *dev, const struct vdpa_parent *parent,
+			      const char **why)
 {
 	uint32_t id = 0;
 	int fd;
 
+	/* It was there, or vdpa_check_given() would have said so */
+	*why = "the device that -d names can't be opened any more";
 	if (vdpa_given.may_rebind && vdpa_bind(dev, "vhost_vdpa"))
-		return -ENODEV;
+		return -EIO;
 	if (vdpa_dev_find_path(dev))
-		return -ENODEV;
+		return -EIO;
 	fd = open(dev->path, O_RDWR);
 	if (fd < 0)
-		return -errno;
+		return -EIO;
 	ioctl(fd, VHOST_VDPA_GET_DEVICE_ID, &id);
 	dev->nas = 1;
 	ioctl(fd, VHOST_VDPA_GET_AS_NUM, &dev->nas);
@@ -252,6 +254,7 @@ static int vdpa_dev_get_given(struct vdpa_dev *dev,
 	dev->use_va = vdpa_dev_uses_va(dev);
 	dev->keeps = vdpa_given.keeps || vdpa_dev_is_vduse(dev);
 
+	*why = "not the kind of device that -d names";
 	/* How it is told its mappings is not to be seen: run only once */
 	return id == parent->device_id && parent->batch &&
 	       parent->ops->stands_for_given ? 0 : -ENODEV;
@@ -302,17 +305,31 @@ static void delete_all(void)
 	vduse_daemon_cleanup(DEV_NAME);
 }
 
+/* For want of rights, or of a kernel that has such devices: nothing that is broken */
+static int missing(int error)
+{
+	switch (-error) {
+	case EPERM:
+	case EACCES:
+	case EINVAL:
+	case ENODEV:
+	case EOPNOTSUPP:
+		return -ENOENT;
+	default:
+		return error;
+	}
+}
+
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		 const char **why)
 {
 	int r;
 
-	*why = "not the kind of device that -d names";
 	vdpa_dev_init(dev, vdpa_given.name[0] ? vdpa_given.name : DEV_NAME,
 		      parent);
 	end_with_parent();
 	if (vdpa_given.name[0])
-		return vdpa_dev_get_given(dev, parent);
+		return vdpa_dev_get_given(dev, parent, why);
 
 	delete_all();
 
@@ -320,27 +337,32 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 	if (r)
 		return r;
 
-	if (vdpa_dev_start(dev)) {
-		*why = "cannot create a VDUSE device: not root, or the name is in use";
-		return -ENOENT;
-	}
-	if (vdpa_dev_add(dev->name, parent)) {
-		vdpa_dev_stop(dev);
-		*why = "cannot add a device: not root, or the name is in use";
-		return -ENOENT;
-	}
+	*why = "cannot create a VDUSE device";
+	r = vdpa_dev_start(dev);
+	if (r)
+		return missing(r);
 
-	if (vdpa_bind(dev, "vhost_vdpa") || vdpa_dev_find_path(dev)) {
-		vdpa_dev_del(dev);
-		vdpa_dev_stop(dev);
-		*why = "cannot bind the device to vhost_vdpa";
-		return -ENOENT;
-	}
+	*why = "cannot add a device";
+	r = vdpa_dev_add(dev->name, parent);
+	if (r)
+		goto stop;
+
+	*why = "cannot bind the device to vhost_vdpa";
+	r = vdpa_bind(dev, "vhost_vdpa") ?: vdpa_dev_find_path(dev);
+	if (r)
+		goto del;
 	dev->created = true;
 	dev->violations = vdpa_violations_ever(dev);
 	vdpa_check_pins(dev, true);
 
 	return 0;
+
+del:
+	vdpa_dev_del(dev);
+stop:
+	vdpa_dev_stop(dev);
+
+	return missing(r);
 }
 
 int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent)

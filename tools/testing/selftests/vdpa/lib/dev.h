@@ -48,7 +48,7 @@ unsigned int vdpa_rounds(unsigned int rounds);
 /*
  * Give the test its device, bound to vhost-vdpa. -ENODEV: the device that the
  * command line names is another kind of parent. -ENOENT: something is missing,
- * @why says what.
+ * or is not allowed, @why says what. Any other error is one of the device.
  */
 int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		 const char **why);

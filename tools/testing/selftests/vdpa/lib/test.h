@@ -53,6 +53,21 @@ do {									\
 	statement;							\
 } while (0)
 
+/*
+ * What vdpa_dev_get() and others say of what is not there: any other error is that of
+ * something which is there, and does not work
+ */
+#define SKIP_IF_MISSING(_result, _why)					\
+do {									\
+	int _missing = (_result);					\
+									\
+	if (_missing == -ENOENT || _missing == -ENODEV)			\
+		SKIP(return, "%s", _why);				\
+	ASSERT_EQ(0, _missing) {					\
+		TH_LOG("%s", _why);					\
+	}								\
+} while (0)
+
 /* In the client's address space; for a test to expect a result of */
 #define map_at(_iova, _addr, _size)					\
 	client_map_at(&self->c, self->c.asid, _iova, _addr, _size)
