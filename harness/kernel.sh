@@ -61,9 +61,10 @@ if [ "$flavour" = fuzz ]; then
 	done
 fi
 
+# If anything fails, there is no kernel, rather than the last one with another's name
+rm -rf "$mods" "$mods-unpatched"
 step "building the $flavour kernel (the first time takes minutes)"
 logged "build-$flavour" kmake "${flags[@]}" bzImage modules
-rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 
 if [ "$flavour" = fuzz ]; then

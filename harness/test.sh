@@ -12,7 +12,10 @@ lock_build
 rm -rf "$log/check"
 mkdir -p "$log/check"
 : >"$TALLY"
+: >"$log/check/begun"
 : >"$log/check/times"
+: >"$log/check/announced"
+: >"$log/check/told"
 "$top/harness/tree.sh"
 # What is built is the work tree, what is remembered is of the patches
 tree_untouched ||
@@ -37,12 +40,18 @@ needs_kernels()
 	grep -q '^# Needs: kernels' "$1"
 }
 
+# failed WHAT: what no check says of itself
+failed()
+{
+	echo fail >>"$TALLY"
+	echo "not ok $(wc -l <"$TALLY") - $1"
+}
+
 run()
 {
 	TIMEFORMAT="%R %U %S ${1##*/}"
 	{ time "$1" 2>&3 || {
-		echo fail >>"$TALLY"
-		echo "not ok $(wc -l <"$TALLY") - ${1#"$top"/} could not run"
+		failed "${1#"$top"/} could not run"
 	}; } 3>&2 2>>"$log/check/scripts"
 }
 
@@ -78,6 +87,15 @@ for script in "${scripts[@]}"; do
 	! needs_kernels "$script" || run "$script" &
 done
 wait
+
+[ "$(wc -l <"$log/check/announced")" = "$(wc -l <"$log/check/told")" ] ||
+	failed "a check has ended without a result: see ${log#"$top"/}/check/{announced,told}"
+if ! tree_untouched; then
+	# They may have seen something else
+	mkdir -p "$build/passed"
+	find "$build/passed" -type f -newer "$log/check/begun" -delete
+	failed "${tree#"$top"/} was changed meanwhile"
+fi
 
 echo
 echo "where the time went: seconds of processors, script"

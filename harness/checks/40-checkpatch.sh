@@ -25,7 +25,7 @@ checkpatch()
 key()
 {
 	{
-		cat "${BASH_SOURCE[0]}"
+		cat "${BASH_SOURCE[0]}" "$top/harness/checks/check-lib.sh"
 		gt rev-parse base:scripts
 		echo "$2"
 		sed -E '/^(Message-Id|In-Reply-To|References): /d; s/^Subject: \[[^]]*\]//' "$1"

@@ -47,7 +47,7 @@ key()
 	local commit file
 
 	{
-		cat "${BASH_SOURCE[0]}"
+		cat "${BASH_SOURCE[0]}" "$top/harness/checks/check-lib.sh"
 		spatch --version
 		for commit in base "$made"; do
 			for file in scripts "${files[@]}"; do

@@ -21,7 +21,7 @@ platform_iommu()
 		-- "$tree/tools/testing/selftests/vdpa/vp_vdpa.sh" 0000:00:09.0 0000:00:0a.0 \
 		-- "$build/selftests/vhost_vdpa" -k -n -d | tee "$tap"
 	for kind in blk net; do
-		grep -q "^ok .*client.${kind}_set_map.persist_1000_resets_under_traffic" "$tap"
+		grep -q "^ok .*client.${kind}_set_map.persist_1000_resets_under_traffic$" "$tap"
 	done
 }
 
@@ -60,7 +60,7 @@ old_firmware()
 
 	"$top/harness/vm.sh" --timeout 300 --mlx5 --append mlx5_mock.umem_uid_0=0 -- \
 		"$build/selftests/vhost_vdpa" -q -t '*mlx5*' | tee "$tap"
-	grep -q '^ok .*net_mlx5.persist_1000_resets_under_traffic' "$tap"
+	grep -q '^ok .*net_mlx5.persist_1000_resets_under_traffic$' "$tap"
 }
 
 # Its addresses are translated twice
@@ -108,10 +108,11 @@ once "parents: others get the CPU within a millisecond, with 65,536 ranges" \
 for parent in net_set_map{,_asid1,_compat} net_dma_map mlx5{,_compat} vduse; do
 	once "parents: a failure leaves the device in order (sweep, $parent)" swept "$parent"
 done
+parents=$("$top/harness/matrix.sh" --parents)
 while read -r parent; do
 	once "parents: whoever follows whom on $parent finds a device that works" \
 		env FLAVOUR=debug ROUNDS=1 SIDES=ours "$top/harness/matrix.sh" "$parent"
-done < <("$top/harness/matrix.sh" --parents)
+done <<<"$parents"
 once "clients: iproute2 sees no difference" \
 	env CLIENTS=iproute2 "$top/harness/clients.sh"
 wait

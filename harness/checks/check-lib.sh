@@ -70,6 +70,13 @@ remember()
 	cat "$log/check/$2.count" >"$passed/$1" 2>/dev/null || : >"$passed/$1"
 }
 
+# announce: that one more check will tell what became of it; test.sh compares
+announce()
+{
+	checks=$((checks + 1))
+	echo "$script-$checks" >>"$log/check/announced"
+}
+
 # tell pass|fail WHAT [MORE]: the line of a check, and its share in the sum
 tell()
 {
@@ -79,6 +86,7 @@ tell()
 	(
 		flock 7
 		echo "$1" >>"$TALLY"
+		echo "$2" >>"$log/check/told"
 		printf '%s\n' "${not}ok $(wc -l <"$TALLY") - $2" ${3:+"$3"}
 	) 7>"$log/check/tell"
 }
@@ -86,7 +94,7 @@ tell()
 # check WHAT COMMAND...: before what comes next in the script
 check()
 {
-	checks=$((checks + 1))
+	announce
 	(
 		take_place
 		judge $checks '' "$@"
@@ -104,7 +112,7 @@ beside()
 # digest of all that it depends on. Only what has passed is remembered.
 beside_once()
 {
-	checks=$((checks + 1))
+	announce
 	if [ "$1" ] && [ -e "$passed/$1" ]; then
 		touch "$passed/$1"
 		cat "$passed/$1" >>"$TALLY"

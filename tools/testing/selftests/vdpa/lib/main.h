@@ -103,8 +103,19 @@ static bool vdpa_select(void)
 	return __fixture_list;
 }
 
+/* Of a bad page, an oops, a warning or a lockup, which no test may see itself */
+static bool kernel_complained(void)
+{
+	const unsigned long splats = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
+	char text[32];
+
+	return !read_file("/proc/sys/kernel/tainted", text, sizeof(text)) &&
+	       strtoul(text, NULL, 0) & splats;
+}
+
 static int vdpa_test_main(int argc, char **argv)
 {
+	bool before = kernel_complained();
 	int r;
 
 	argc = vdpa_parse_args(argc, argv);
@@ -123,7 +134,12 @@ static int vdpa_test_main(int argc, char **argv)
 		return 1;
 	}
 
-	return vdpa_supervise(test_harness_run, argc, argv);
+	r = vdpa_supervise(test_harness_run, argc, argv);
+	if (before || !kernel_complained())
+		return r;
+	fprintf(stderr, "%s: the kernel complained: see its log\n", argv[0]);
+
+	return 1;
 }
 
 #endif
