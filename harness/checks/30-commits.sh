@@ -9,7 +9,17 @@
 . "$top/harness/modules-lib.sh"
 
 selftests=tools/testing/selftests/vdpa
+# What its selftests are built from beside their own folder
+kselftest=(tools/testing/selftests/{lib.mk,kselftest.h,kselftest_harness.h} tools/scripts)
 dirs=(drivers/vdpa drivers/vhost drivers/virtio "$model")
+# Of other drivers, only the sources that the series changes are compiled: they are
+# for hardware, and this kernel does not have them
+changed=$(gt diff --name-only base "$made" -- 'drivers/*.c' "${dirs[@]/#/:!}")
+alone=()
+if [ "$changed" ]; then
+	mapfile -t alone <<<"$changed"
+	dirs+=("${alone[@]%/*}")
+fi
 obj=$(obj_dir fast)
 read -ra headers <<<"$(series_headers)"
 # Drivers that the kernel does not have, and that compile all the same
@@ -29,19 +39,49 @@ folders()
 # sources_at COMMIT: take the folder there, and touch only what differs
 sources_at()
 {
-	local commit=$1 last file files=()
+	local commit=$1 last changed file files=()
 
-	last=$(cat "$source/.at" 2>/dev/null || gt hash-object -t tree -w /dev/null)
-	while read -r file; do
+	last=$(cat "$source/.at" 2>/dev/null || true)
+	# A commit of a tree that was made anew since is not there any more
+	gt cat-file -e "$last^{tree}" 2>/dev/null || last=$(gt hash-object -t tree -w /dev/null)
+	changed=$(gt diff --no-renames --name-only "$last" "$commit" -- "${dirs[@]}" "${headers[@]}")
+	for file in $changed; do
 		if gt cat-file -e "$commit:$file" 2>/dev/null; then
 			files+=("$file")
 		else
 			rm -f "$source/$file"
 		fi
-	done < <(gt diff --no-renames --name-only "$last" "$commit" -- "${dirs[@]}" "${headers[@]}")
+	done
 	[ ${#files[@]} = 0 ] || gt archive "$commit" "${files[@]}" | tar -C "$source" -xmf -
+	compile_alone
 	# shellcheck disable=SC2046 # each is an argument
 	write_kbuild "$source" $(folders)
+}
+
+# compile_alone: instead of the driver that a source belongs to
+compile_alone()
+{
+	local file
+
+	for file in "${alone[@]}"; do
+		# shellcheck disable=SC2016
+		echo 'ccflags-y += -I$(src)' >"$source/${file%/*}/Makefile"
+	done
+	for file in "${alone[@]}"; do
+		echo "obj-m += $(basename "$file" .c).o" >>"$source/${file%/*}/Makefile"
+	done
+}
+
+# compiled COMMIT: there is an object of each source that it changes
+compiled()
+{
+	local changed file missing=''
+
+	changed=$(gt diff --no-renames --diff-filter=d --name-only "$1^" "$1" -- "${dirs[@]}")
+	for file in $(grep '\.c$' <<<"$changed" || true); do
+		[ "$source/${file%.c}.o" -nt "$source/$file" ] || { echo "$file was not compiled"; missing=y; }
+	done
+	[ ! "$missing" ]
 }
 
 compile()
@@ -74,13 +114,13 @@ build_at()
 	rm "$source/.at"
 	compile | tee "$output"
 	nothing_new "$base_log" "$output"
+	compiled "$1"
 	echo "$1" >"$source/.at"
 	gt diff --quiet "$1^" "$1" -- $selftests && return
 	gt cat-file -e "$1:$selftests" 2>/dev/null || return 0
 	rm -rf "$source-selftests"
 	mkdir -p "$source-selftests"
-	gt archive "$1" $selftests tools/testing/selftests/lib.mk tools/testing/selftests/kselftest.h \
-		tools/testing/selftests/kselftest_harness.h tools/scripts | tar -C "$source-selftests" -xf -
+	gt archive "$1" $selftests "${kselftest[@]}" | tar -C "$source-selftests" -xf -
 	make -C "$source-selftests/$selftests" OUTPUT="$source-selftests" \
 		KHDR_INCLUDES="-isystem $obj/usr/include" USERCFLAGS='-Wall -Werror'
 }
@@ -102,7 +142,7 @@ key()
 
 	{
 		echo "$common"
-		for path in "${dirs[@]}" "${headers[@]}" $selftests; do
+		for path in "${dirs[@]}" "${headers[@]}" $selftests "${kselftest[@]}"; do
 			echo "$1:$path"
 		done | gt cat-file --batch-check
 	} | digest
