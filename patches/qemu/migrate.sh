@@ -116,6 +116,14 @@ total()
 	sed -n 's/^downtime .*all=//p' "$results/$1"
 }
 
+size_head()
+{
+	echo "A migration, ms: the device at both ends, and the whole downtime"
+	echo
+	echo '| guest MiB | device   | ours     | all      | ours     |'
+	echo '| ---:      | ---:     | ---:     | ---:     | ---:     |'
+}
+
 # size_row MIB CASE
 size_row()
 {
@@ -181,10 +189,7 @@ make_guest
 		table "$case"
 		judge "$case"
 	done
-	echo "A migration, ms: the device at both ends, and the whole downtime"
-	echo
-	echo '| guest MiB | device   | ours     | all      | ours     |'
-	echo '| ---:      | ---:     | ---:     | ---:     | ---:     |'
+	case " ${cases[*]} ${sizes[*]}" in *" life "* | *[0-9]) size_head ;; esac
 	case " ${cases[*]} " in *" life "*) size_row 128 life ;; esac
 	for size in "${sizes[@]}"; do
 		case=migrate,mem=${size}M
