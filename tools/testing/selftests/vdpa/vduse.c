@@ -224,6 +224,18 @@ TEST_F(vduse, hole_before_a_file_is_not_mapped)
 	EXPECT_REACHED(BULK_IOVA);
 }
 
+/* A failure that has mapped nothing has nothing to undo: not all there is */
+TEST_F(vduse, failed_update_at_0_keeps_the_rest)
+{
+	void *nowhere = (void *)BIT_ULL(62);
+
+	ASSERT_EQ(0, client_map(&self->c));
+	EXPECT_EQ(-EFAULT, map_at(0, nowhere, getpagesize()));
+	EXPECT_REACHED(self->c.iova);
+	START();
+	EXPECT_IO();
+}
+
 TEST_F(vduse, daemon_is_given_the_bounce_buffer_as_one)
 {
 	uint64_t start, last;
