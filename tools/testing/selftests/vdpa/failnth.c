@@ -75,7 +75,7 @@ static int default_works(const struct vdpa_dev *like, const char *name)
 	return vdpa_bind(&dev, "virtio_vdpa") ?: virtio_io(&dev);
 }
 
-TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 300)
+TEST_F_TIMEOUT(failnth, create_survives_failed_allocations, 1200)
 {
 	struct faults f = {};
 	struct vdpa_genl g;
@@ -123,7 +123,7 @@ static int open_map_run_reset_close(struct vdpa_client *c, struct vdpa_dev *dev)
 	return r;
 }
 
-TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 300)
+TEST_F_TIMEOUT(failnth, session_survives_failed_allocations, 1200)
 {
 	long pins = pins_in_system();
 	struct faults f = {};

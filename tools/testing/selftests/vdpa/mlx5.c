@@ -283,7 +283,7 @@ static bool must_be_reported(unsigned int opcode)
 	}
 }
 
-TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 600)
+TEST_F_TIMEOUT(mlx5, session_survives_failed_commands, 1200)
 {
 	unsigned int nth, failed = 0;
 	bool in_advance, while_open, unseen;
@@ -439,6 +439,33 @@ TEST_F(mlx5, failure_among_many_keys_keeps_the_mapping)
 	EXPECT_IO();
 }
 
+/* Of the memory of LONG_ALIASES ranges side by side: the command for it takes 1 MiB */
+#define LONG_ALIASES	3
+#define LONG_SIZE	(43689UL * getpagesize())
+
+/* One key of a great many single pages, and one of a page: neither waits for the other */
+TEST_F(mlx5, key_of_many_pages_keeps_no_other_waiting)
+{
+	char *mem = mmap(NULL, LONG_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	unsigned int i;
+	long chain;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	if (!may_pin_much())
+		SKIP(return, "can't raise RLIMIT_MEMLOCK: not root");
+	ASSERT_EQ(0, client_batch(&self->c, 0, true));
+	for (i = 0; i < LONG_ALIASES; i++)
+		ASSERT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA + i * LONG_SIZE, mem, LONG_SIZE));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, 2 * FAR_IOVA, mem, getpagesize()));
+	chain = mlx5_mock_get("chain");
+	mlx5_mock_set("async_all", 1);
+	EXPECT_EQ(0, client_batch(&self->c, 0, false));
+	mlx5_mock_set("async_all", 0);
+	/* Both at once, then the list of them; and the old list goes */
+	EXPECT_GE(3, mlx5_mock_get("chain") - chain);
+}
+
 TEST_F(mlx5, virtio_follows_a_client_whose_set_map_failed)
 {
 	ASSERT_EQ(0, client_map(&self->c));
@@ -510,7 +537,7 @@ TEST_F(mlx5, virtio_gives_up_a_device_that_does_not_start)
  * descriptor: each is used once, in order, and each frame is sent once. (It is
  * lost if it is sent before there are rules that say who receives it.)
  */
-TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 120)
+TEST_F_TIMEOUT(mlx5, suspend_reset_restart_loses_nothing, 600)
 {
 	struct client_page *page = self->c.page;
 	unsigned int round, i, ring, sent = 0;
@@ -1168,6 +1195,24 @@ TEST_F(running, map_change_leaves_a_queue_where_the_client_puts_it)
 	ASSERT_EQ(0, r);
 	ASSERT_EQ(0, map_far(&self->c, far));
 	EXPECT_EQ(77, avail_of(vq));
+}
+
+/* One could go on and the other could not: neither does */
+TEST_F(running, resume_that_fails_leaves_the_device_suspended)
+{
+	int r;
+
+	ASSERT_EQ(0, client_suspend(&self->c));
+	mlx5_mock_arm(2, MODIFY_OBJECT);
+	r = client_resume(&self->c);
+	if (r == -ENOTTY || r == -EOPNOTSUPP)
+		SKIP(return, "neither kernel nor firmware have to resume a device");
+	EXPECT_GT(0, r);
+	EXPECT_EQ(MODIFY_OBJECT, mlx5_mock_disarm());
+	EXPECT_FALSE(is_ready(0));
+	EXPECT_FALSE(is_ready(1));
+	EXPECT_EQ(0, client_resume(&self->c));
+	EXPECT_IO();
 }
 
 /* What has let a queue down is not given to the next one */

@@ -714,6 +714,62 @@ TEST_F(spaces, groups_stay_where_they_are_while_the_device_runs)
 	EXPECT_EQ(0, client_set_group_asid(&self->c, 2, 1));
 }
 
+/* A command for the control virtqueue, @len bytes at @iova. Where its answer will be. */
+static const uint8_t *post_command(struct vdpa_client *c, unsigned int slot, uint64_t iova,
+				   uint32_t len)
+{
+	uint8_t *ack = &c->page->ctrl[sizeof(c->page->ctrl) - 1 - slot];
+	const struct client_part parts[] = {
+		{ iova, len, false },
+		{ client_iova(c, ack), sizeof(*ack), true },
+	};
+
+	*ack = 0xff;
+	client_post(c, 2, slot, parts, ARRAY_SIZE(parts));
+
+	return ack;
+}
+
+#define EXPECT_ANSWERS()						\
+do {									\
+	ASSERT_EQ(0, client_kick(&self->c, 2));				\
+	EXPECT_EQ(0, client_wait(&self->c, 2, IO_TIMEOUT_MS));		\
+} while (0)
+
+TEST_F(spaces, bad_command_costs_no_more_than_a_command)
+{
+	const uint8_t *ack;
+
+	ACK_COMPAT();
+	MAP_PAGE(0);
+	START();
+	ack = post_command(&self->c, 2, self->c.iova - getpagesize(),
+			   sizeof(struct virtio_net_ctrl_hdr));
+	EXPECT_ANSWERS();
+	EXPECT_EQ(VIRTIO_NET_ERR, *ack);
+	EXPECT_CTRL();
+}
+
+TEST_F(spaces, unknown_command_fails_after_any_other)
+{
+	struct virtio_net_ctrl_hdr hdr = { VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET };
+	uint8_t *known = self->c.page->ctrl, *unknown = known + 16;
+	const uint8_t *first, *second;
+
+	ACK_COMPAT();
+	MAP_PAGE(0);
+	START();
+	memcpy(known, &hdr, sizeof(hdr));
+	memcpy(known + sizeof(hdr), self->c.mac, sizeof(self->c.mac));
+	memset(unknown, 0xff, sizeof(hdr));
+	first = post_command(&self->c, 0, client_iova(&self->c, known),
+			     sizeof(hdr) + sizeof(self->c.mac));
+	second = post_command(&self->c, 2, client_iova(&self->c, unknown), sizeof(hdr));
+	EXPECT_ANSWERS();
+	EXPECT_EQ(VIRTIO_NET_OK, *first);
+	EXPECT_EQ(VIRTIO_NET_ERR, *second);
+}
+
 TEST_F(spaces, default_map_is_out_of_reach_in_the_unused_one)
 {
 	ACK_COMPAT();

@@ -257,6 +257,15 @@ int client_suspend(struct vdpa_client *c)
 	return 0;
 }
 
+int client_resume(struct vdpa_client *c)
+{
+	if (ioctl(c->fd, VHOST_VDPA_RESUME))
+		return -errno;
+	c->keep_rings = false;
+
+	return 0;
+}
+
 int client_group(struct vdpa_client *c, unsigned int vq)
 {
 	struct vhost_vring_state s = { .index = vq };

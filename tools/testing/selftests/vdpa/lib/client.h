@@ -18,6 +18,9 @@ struct vdpa_dev;
 #ifndef VHOST_BACKEND_F_IOTLB_PERSIST
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
+#ifndef VHOST_VDPA_RESUME
+#define VHOST_VDPA_RESUME	_IO(VHOST_VIRTIO, 0x7E)
+#endif
 #ifndef VHOST_BACKEND_F_DESC_ASID
 #define VHOST_BACKEND_F_DESC_ASID 0x7
 #define VHOST_VDPA_GET_VRING_DESC_GROUP	_IOWR(VHOST_VIRTIO, 0x7F, \
@@ -114,6 +117,10 @@ bool client_is_running(struct vdpa_client *c);
 bool client_has_failed(struct vdpa_client *c);
 /* Suspend, and have the next start go on where the device stopped */
 int client_suspend(struct vdpa_client *c);
+/* Have it go on by itself. -ENOTTY: this kernel has no such thing; -EOPNOTSUPP: the
+ * device has not
+ */
+int client_resume(struct vdpa_client *c);
 /* The group of a virtqueue, and that of its rings; negative: errno */
 int client_group(struct vdpa_client *c, unsigned int vq);
 int client_desc_group(struct vdpa_client *c, unsigned int vq);
