@@ -5,7 +5,10 @@
 # patches/<base>/expected-skips has a line "PROGRAM TEST" for each test that cannot
 # run for one of its variants. patches/<base>/expected-unpatched has "PROGRAM TEST
 # pass|fail|skip" for the modules of the base, or "PROGRAM none" if it cannot run
-# there. "make expected" makes both from what was run last, in the debug kernel and,
+# there. patches/<base>/expected-nowhere has a line "PROGRAM FIXTURE.TEST" for each test
+# that can run for none of its variants, of which all are skipped, too.
+#
+# "make expected" makes the first two from what was run last, in the debug kernel and,
 # unpatched, in the fast one.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

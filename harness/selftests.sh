@@ -61,7 +61,7 @@ run()
 	*) dma=(--append dma_debug=off) ;;
 	esac
 	step "running $1 in the $flavour kernel"
-	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 1800 "${machine[@]}" "${dma[@]}" \
+	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 3600 "${machine[@]}" "${dma[@]}" \
 		-- "$build/selftests/$1" "${options[@]}" >"$tap" 2>"$tap.err" || true
 	grep -E 'FAILED|^\| ' "$tap.err" >&2 || true
 	test_results "$tap" | sort >"$results/$1"
@@ -86,7 +86,12 @@ unlisted()
 	[ -z "$pattern" ] || return 0
 	comm -23 "$results/$1.expected" "$results/$1.skipped" |
 		sed 's/$/: is on the list of expected skips, and was not skipped/'
-	never_ran "$results/$1"
+	list "$patches/expected-nowhere" |
+		sed -n "s/^$1 \\(.*\\)/\\1: was skipped for each variant/p" | sort >"$results/$1.nowhere"
+	never_ran "$results/$1" >"$results/$1.never"
+	comm -23 "$results/$1.never" "$results/$1.nowhere"
+	comm -13 "$results/$1.never" "$results/$1.nowhere" |
+		sed 's/: was .*/: is on the list of what no parent can run, and was run/'
 }
 
 passed=0 failed=0

@@ -13,7 +13,7 @@ platform_iommu()
 	local virtio=iommu_platform=on,disable-legacy=on
 
 	truncate -s 16M "$disk"
-	"$top/harness/vm.sh" --flavour debug --timeout 600 --iommu \
+	"$top/harness/vm.sh" --flavour debug --timeout 1500 --iommu \
 		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
 		--qemu "-device virtio-blk-pci,drive=d0,$virtio,addr=9" \
 		--qemu "-netdev user,id=n0,restrict=on" \
@@ -88,12 +88,14 @@ single_pages()
 # The simulator needs fault injection for that.
 swept()
 {
-	local tap=$log/check/sweep-$1.tap flavour=fast
+	local tap=$log/check/sweep-$1.tap flavour=fast result=''
 
 	[[ $1 != net_* ]] || flavour=debug
+	# The simulator of some bases has no faults
+	! list "$patches/expected-nowhere" | grep -qFx "sweep sweep.$1.parent" || result=' # SKIP .*'
 	"$top/harness/vm.sh" --flavour $flavour --mlx5 --timeout 900 --append dma_debug=off -- \
 		"$build/selftests/sweep" -q -t "sweep.$1.parent" | tee "$tap"
-	grep -q "^ok .*sweep.$1.parent$" "$tap"
+	grep -q "^ok .*sweep.$1.parent$result$" "$tap"
 }
 
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
