@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # Kernels with one bug each. A mutant is a file in harness/mutants or, if it fits
-# one base only, in patches/<base>/mutants:
+# one base only, in patches/<base>/mutants. A base with "mutants=own" takes of those in
+# harness/mutants what patches/<base>/shared-mutants lists.
 #
 #	What: vhost-vdpa: an old client's reset keeps mappings
 #	Test: vhost_vdpa
@@ -25,10 +26,17 @@
 
 all_mutants()
 {
-	local folders=("$patches/mutants")
+	local name
 
-	[ "$(base_key mutants)" = own ] || folders+=("$top/harness/mutants")
-	find "${folders[@]}" -name '*.mutant' 2>/dev/null | sort || true
+	{
+		find "$patches/mutants" -name '*.mutant' 2>/dev/null || true
+		if [ "$(base_key mutants)" != own ]; then
+			find "$top/harness/mutants" -name '*.mutant'
+		fi
+		list "$patches/shared-mutants" | while read -r name; do
+			echo "$top/harness/mutants/$name.mutant"
+		done
+	} | sort
 }
 
 # mutant_key MUTANT KEY
