@@ -23,7 +23,7 @@ read -ra programs <<<"$built"
 # Those that take longest begin
 longest_first()
 {
-	printf '%s\n' map_path failnth vhost_vdpa mlx5 handover "${programs[@]}" |
+	printf '%s\n' map_path failnth races vhost_vdpa mlx5 handover "${programs[@]}" |
 		grep -Fx -f <(printf '%s\n' "${programs[@]}") | awk '!seen[$0]++'
 }
 
