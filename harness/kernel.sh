@@ -61,13 +61,16 @@ if [ "$flavour" = fuzz ]; then
 	done
 fi
 
-# If anything fails, there is no kernel, rather than the last one with another's name
-rm -rf "$mods" "$mods-unpatched"
+# If anything fails, there is no kernel to run, rather than the one before
+complete=''
+trap '[ "$complete" ] || rm -rf "$mods" "$mods-unpatched"' EXIT
 step "building the $flavour kernel (the first time takes minutes)"
 logged "build-$flavour" kmake "${flags[@]}" bzImage modules
+rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 
 if [ "$flavour" = fuzz ]; then
+	complete=y
 	step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"
 	exit
 fi
@@ -79,4 +82,5 @@ fi
 
 step "building the unpatched modules beside it"
 build_modules "$flavour" base "$obj-unpatched" "$mods-unpatched"
+complete=y
 step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"

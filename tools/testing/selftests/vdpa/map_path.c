@@ -994,23 +994,27 @@ TEST(limit_below_one_refuses_updates)
 	struct vdpa_dev dev;
 	const char *why;
 	unsigned int i;
+	int r;
 
 	if (vdpa_given.name[0])
 		SKIP(return, "does not need the device that -d names");
-	if (vdpa_load_parent(&parent, &why))
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(vdpa_load_parent(&parent, &why), why);
+	if (run_program(unload))
+		SKIP(return, "vhost_vdpa is in use");
+	/* No assertion: the others need the module as it was */
 	for (i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
-		if (run_program(unload))
-			SKIP(return, "vhost_vdpa is in use");
-		ASSERT_EQ(0, load_module("vhost_vdpa", limits[i], &why));
-		ASSERT_EQ(0, vdpa_dev_get(&dev, &parent, &why));
-		EXPECT_EQ(0, client_open(&c, &dev, 0));
-		EXPECT_EQ(0, client_ack(&c, F_BASIC));
-		EXPECT_EQ(-EINVAL, client_map(&c));
-		client_close(&c);
-		vdpa_dev_put(&dev);
+		EXPECT_EQ(0, load_module("vhost_vdpa", limits[i], &why));
+		r = vdpa_dev_get(&dev, &parent, &why);
+		EXPECT_EQ(0, r);
+		if (!r) {
+			EXPECT_EQ(0, client_open(&c, &dev, 0));
+			EXPECT_EQ(0, client_ack(&c, F_BASIC));
+			EXPECT_EQ(-EINVAL, client_map(&c));
+			client_close(&c);
+			vdpa_dev_put(&dev);
+		}
+		EXPECT_EQ(0, run_program(unload));
 	}
-	ASSERT_EQ(0, run_program(unload));
 	EXPECT_EQ(0, load_module("vhost_vdpa", none, &why));
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Threads do anything to the same open files, in any order, until their processes
- * are killed at a random moment. The kernel does not warn, which whoever runs this
- * must look for; no page stays pinned, and whoever has the device next finds one
- * that works. SEED=n repeats the choices, which is not to say their order.
+ * are killed at a random moment. The kernel does not warn, no page stays pinned, and
+ * whoever has the device next finds one that works. SEED=n repeats the choices, but
+ * not the order in which the threads come to them.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -37,6 +37,7 @@ struct arena {
 	uint64_t seed;
 	unsigned int round;
 	unsigned int *done;	/* operations in this round, by all processes */
+	unsigned long ever;	/* in all rounds */
 };
 
 /* One thread: who it is, and what it shares with the others */
@@ -89,7 +90,7 @@ static void race_batch(struct racer *r)
 
 static void race_start(struct racer *r)
 {
-	/* Or a device that works goes through 65,536 requests which nobody made */
+	/* Without it, a device that runs takes the whole ring for new requests */
 	client_reset(r->c);
 	client_start(r->c);
 	client_burst(r->c);
@@ -231,8 +232,8 @@ static void (*const collisions[][AT_ONCE])(struct racer *) = {
 #define COLLISIONS	(sizeof(collisions) / sizeof(*collisions))
 
 /*
- * In turn, these on one device, and any on all. Few kinds meet each other more often
- * than all would.
+ * In turn: some that collide, on one device, and any, on all devices. Of few kinds, two
+ * meet more often.
  */
 static void choose_races(struct racer *r)
 {
@@ -304,6 +305,7 @@ static void race_until_killed(struct arena *a, int ready)
 	static struct vdpa_client clients[DEVICES];
 	struct racer r = { .a = a, .clients = clients };
 	unsigned int i;
+	pid_t second;
 
 	setpgid(0, 0);
 	end_with_parent();
@@ -318,7 +320,10 @@ static void race_until_killed(struct arena *a, int ready)
 	choose_races(&r);
 	if (write(ready, "", 1) != 1)
 		_exit(1);
-	race_in_threads(&r, fork() ? THREADS : 1);
+	second = fork();
+	if (!second)
+		end_with_parent();
+	race_in_threads(&r, second ? THREADS : 1);
 }
 
 FIXTURE(races)
@@ -381,10 +386,10 @@ FIXTURE_SETUP(races)
 
 	if (!r && !self->a.n)
 		SKIP(return, "does not upset the device that -d names");
-	if (r)
-		SKIP(return, "%s", why);
+	SKIP_IF_MISSING(r, why);
 	self->a.done = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->a.done);
 	self->a.seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
 	/* Now, or nobody knows if the kernel dies */
 	TH_LOG("SEED=%llu", (unsigned long long)self->a.seed);
@@ -394,10 +399,11 @@ FIXTURE_SETUP(races)
 
 FIXTURE_TEARDOWN(races)
 {
+	arena_put(&self->a);
+	EXPECT_LT(0UL, self->a.ever);
 	EXPECT_EQ(0, vdpa_violations(&self->a.devs[0])) {
 		TH_LOG("%s", vdpa_violation(&self->a.devs[0]));
 	}
-	arena_put(&self->a);
 	EXPECT_EQ(self->pins, pins_in_system());
 }
 
@@ -417,18 +423,26 @@ static pid_t racers_start(struct arena *a)
 		race_until_killed(a, ready[1]);
 	}
 	close(ready[1]);
-	if (pid > 0 && read(ready[0], &c, 1) != 1)
+	if (pid > 0 && read(ready[0], &c, 1) != 1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
 		pid = -ENODEV;
+	}
 	close(ready[0]);
 
 	return pid;
 }
 
-static void racers_kill(pid_t group)
+/* Returns how many have ended in another way before */
+static int racers_kill(pid_t group)
 {
+	int status, others = 0;
+
 	kill(-group, SIGKILL);
-	while (waitpid(-group, NULL, 0) > 0)
-		;
+	while (waitpid(-group, &status, 0) > 0)
+		others += !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+
+	return others;
 }
 
 static void wait_for_operations(const struct arena *a, unsigned int n)
@@ -448,7 +462,7 @@ static int race_round(struct arena *a, int (*take_away)(struct vdpa_dev *dev))
 	struct racer r = { .state = ~a->seed + a->round };
 	pid_t group = racers_start(a), pid = 0;
 	unsigned int early, late;
-	int status = 0;
+	int status = 0, others;
 
 	if (group < 0)
 		return group;
@@ -461,9 +475,12 @@ static int race_round(struct arena *a, int (*take_away)(struct vdpa_dev *dev))
 		_exit(-take_away(&a->devs[0]));
 	}
 	wait_for_operations(a, late);
-	racers_kill(group);
-	if (pid && waitpid(pid, &status, 0) != pid)
+	others = racers_kill(group);
+	a->ever += *a->done;
+	if (pid && (pid < 0 || waitpid(pid, &status, 0) != pid))
 		return -ECHILD;
+	if (others)
+		return -ESRCH;
 
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
@@ -502,7 +519,7 @@ do {									\
 	EXPECT_IN_ROUND(self->pins, pins_in_system());			\
 } while (0)
 
-TEST_F_TIMEOUT(races, killed_at_any_moment, 600)
+TEST_F_TIMEOUT(races, killed_at_any_moment, 1800)
 {
 	unsigned int i;
 
@@ -518,7 +535,7 @@ static int bind_virtio(struct vdpa_dev *dev)
 	return vdpa_bind(dev, "virtio_vdpa");
 }
 
-TEST_F_TIMEOUT(races, taken_away_meanwhile, 600)
+TEST_F_TIMEOUT(races, taken_away_meanwhile, 1800)
 {
 	FOR_EACH_ROUND() {
 		RACE(bind_virtio);
@@ -532,7 +549,7 @@ static int delete(struct vdpa_dev *dev)
 	return vdpa_dev_del(dev);
 }
 
-TEST_F_TIMEOUT(races, deleted_meanwhile, 600)
+TEST_F_TIMEOUT(races, deleted_meanwhile, 1800)
 {
 	const char *why;
 
@@ -541,6 +558,7 @@ TEST_F_TIMEOUT(races, deleted_meanwhile, 600)
 		/* Whoever served it goes, too */
 		self->a.devs[0].created = false;
 		arena_put(&self->a);
+		EXPECT_IN_ROUND(0, vdpa_violations(&self->a.devs[0]));
 		ASSERT_EQ(0, arena_get(&self->a, &variant->parent, &why));
 		EXPECT_IN_ROUND(0, next_client_works(&self->a.devs[0]));
 	}

@@ -104,7 +104,7 @@ struct mock_async {
 #define MOCK_ASYNC_MAX	128
 #define MOCK_ASYNC_US	500
 /* Longer than a slow kernel is between two commands that it issues together */
-#define MOCK_QUIET_US	20000
+#define MOCK_QUIET_US	50000
 /* To be later than whoever issues a command, also if it does not sleep before */
 #define MOCK_ASYNC_NICE	19
 

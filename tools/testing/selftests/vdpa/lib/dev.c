@@ -348,9 +348,10 @@ int vdpa_dev_get(struct vdpa_dev *dev, const struct vdpa_parent *parent,
 		goto stop;
 
 	*why = "cannot bind the device to vhost_vdpa";
-	r = vdpa_bind(dev, "vhost_vdpa") ?: vdpa_dev_find_path(dev);
-	if (r)
+	if (vdpa_bind(dev, "vhost_vdpa") || vdpa_dev_find_path(dev)) {
+		r = -EIO;
 		goto del;
+	}
 	dev->created = true;
 	dev->violations = vdpa_violations_ever(dev);
 	vdpa_check_pins(dev, true);

@@ -462,7 +462,7 @@ static int server_open(struct server *s, const char *name)
 
 	snprintf(path, sizeof(path), "/dev/vduse/%s", name);
 	/* The node, and after a kill the end of the predecessor, take a while */
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < ANSWER_MS / 10; i++) {
 		s->fd = open(path, O_RDWR | O_NONBLOCK);
 		if (s->fd >= 0)
 			break;
@@ -573,7 +573,7 @@ int vduse_daemon_restart(struct vduse_daemon *d)
 	if (!d->pid)
 		serve(d->name, d->shared, parent);
 
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < ANSWER_MS / 10; i++) {
 		if (__atomic_load_n(&d->shared->ready, __ATOMIC_ACQUIRE))
 			return 0;
 		usleep(10000);
