@@ -61,10 +61,14 @@ do {									\
 do {									\
 	int _missing = (_result);					\
 									\
-	if (_missing == -ENOENT || _missing == -ENODEV)			\
-		SKIP(return, "%s", _why);				\
-	ASSERT_EQ(0, _missing) {					\
-		TH_LOG("%s", _why);					\
+	if (_missing) {							\
+		const char *_reason = (_why);				\
+									\
+		if (_missing == -ENOENT || _missing == -ENODEV)		\
+			SKIP(return, "%s", _reason);			\
+		ASSERT_EQ(0, _missing) {				\
+			TH_LOG("%s", _reason);				\
+		}							\
 	}								\
 } while (0)
 
