@@ -503,7 +503,7 @@ static int next_client_works(const struct vdpa_dev *dev)
 
 #define FOR_EACH_ROUND()						\
 	for (self->a.round = 0;						\
-	     self->a.round < vdpa_rounds(200) && HAS_PASSED; self->a.round++)
+	     self->a.round < vdpa_rounds(100) && HAS_PASSED; self->a.round++)
 
 #define EXPECT_IN_ROUND(_expected, _seen)				\
 do {									\
