@@ -4,6 +4,9 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/check-lib.sh"
 
+# The name of this base: judge() has another one
+kernel=$name
+
 # gone BASE: nothing of this base depends on how long an archive keeps another one's
 # source. That nothing was checked is said, and not counted. Any other error is one of
 # the check.
@@ -22,7 +25,7 @@ checks_of()
 	local base=$1 passed
 
 	shift
-	env -u BASE_TREE BASE="$base" KERNEL_BASE="$name" "$top/harness/test.sh" "$@"
+	env -u BASE_TREE BASE="$base" KERNEL_BASE="$kernel" "$top/harness/test.sh" "$@"
 	passed=$(grep -c pass "$top/build/$base/log/check/tally")
 	seq "$passed" | sed 's/.*/pass/' | tee -a "$TALLY" >"$COUNT"
 }
