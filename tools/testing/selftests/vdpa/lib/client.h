@@ -19,6 +19,7 @@ struct vdpa_dev;
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
 #ifndef VHOST_VDPA_RESUME
+#define VHOST_BACKEND_F_RESUME	0x5
 #define VHOST_VDPA_RESUME	_IO(VHOST_VIRTIO, 0x7E)
 #endif
 #ifndef VHOST_BACKEND_F_DESC_ASID
