@@ -8,12 +8,16 @@
  * moves.
  *
  * It refuses what the kernel refuses: a map that overlaps with another one of its address
- * space, and maps of the size FAKE_REFUSE. With FAKE_BOUND no group can be bound to another
- * address space.
+ * space, features once they are negotiated, and to bind a group while the device runs. Of
+ * the maps of the size FAKE_REFUSE it refuses those that FAKE_REFUSALS says, "1-2" for the
+ * first two, and to bind a group the FAKE_BOUND-th time.
  *
- * Group 0 is that of the buffers, and 1 that of the rings, if there is one. When the device
- * starts, the rings have to be mapped in the address space of their group, and nothing in one
- * to which no group is bound. What is wrong is a line that says so.
+ * Group 0 is that of the buffers of data queues, and 1 that of their rings, if there is one.
+ * With FAKE_CVQ there is a control queue, with a group of its own, 2. "shared" has its rings in
+ * the group of the other rings. Nobody answers a command, and there is none to send.
+ *
+ * When the device starts, the rings have to be mapped in the address space of their group, and
+ * nothing in one to which no group is bound. What is wrong is a line that says so.
  */
 
 #define _GNU_SOURCE
@@ -37,6 +41,7 @@
 #define VHOST_VDPA_GET_VRING_DESC_GROUP _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
 #define VHOST_BACKEND_F_DESC_ASID 7
 #endif
+#define VHOST_BACKEND_F_PERSIST 8
 
 #define NODE "/dev/vhost-vdpa-fake"
 /* A guest that uses its IOMMU maps each of its buffers */
@@ -49,9 +54,11 @@ static struct map {
 
 #define BUFFERS 0
 #define RINGS 1
-#define GROUPS 2
+#define CONTROL 2
+#define GROUPS 3
 #define SPACES 2
-#define QUEUES 2
+#define QUEUES 3
+#define CVQ 2
 
 static struct queue {
 	unsigned int num;
@@ -140,6 +147,17 @@ static unsigned int count_maps(void)
 	return n;
 }
 
+/* Is this one of the maps that are refused? */
+static bool refused(uint64_t size)
+{
+	static unsigned long n;
+	unsigned long first, last;
+
+	return size == strtoull(getenv("FAKE_REFUSE"), NULL, 0) &&
+		sscanf(getenv("FAKE_REFUSALS"), "%lu-%lu", &first, &last) == 2 &&
+		++n >= first && n <= last;
+}
+
 static int message(const struct vhost_msg_v2 *msg)
 {
 	const struct vhost_iotlb_msg *m = &msg->iotlb;
@@ -147,8 +165,7 @@ static int message(const struct vhost_msg_v2 *msg)
 
 	switch (m->type) {
 	case VHOST_IOTLB_UPDATE:
-		error = m->size == strtoull(getenv("FAKE_REFUSE"), NULL, 0) ? ENOMEM :
-			add_map(msg->asid, m);
+		error = refused(m->size) ? ENOMEM : add_map(msg->asid, m);
 		fprintf(out, "map %u %llx %llx %x %llx%s%s\n", msg->asid, m->iova, m->size,
 			m->perm, m->uaddr, error ? " " : "", error ? strerror(error) : "");
 		break;
@@ -194,10 +211,28 @@ static uint64_t offered(void)
 	return strtoull(getenv("FAKE_BACKEND_FEATURES"), NULL, 0);
 }
 
-/* The group of the rings is there for those who know of it */
-static unsigned int group_of_rings(void)
+static unsigned int group_of(unsigned int queue)
 {
-	return acknowledged & 1ULL << VHOST_BACKEND_F_DESC_ASID ? RINGS : BUFFERS;
+	return queue == CVQ ? CONTROL : BUFFERS;
+}
+
+static unsigned int group_of_rings(unsigned int queue)
+{
+	const char *cvq = getenv("FAKE_CVQ");
+
+	return queue == CVQ && cvq && strcmp(cvq, "shared") ? CONTROL : RINGS;
+}
+
+/* The rings follow the buffers of one who does not know of their group */
+static uint32_t asid_of_rings(unsigned int queue)
+{
+	return asid_of[acknowledged & 1ULL << VHOST_BACKEND_F_DESC_ASID ?
+		       group_of_rings(queue) : group_of(queue)];
+}
+
+static bool in_use(unsigned int queue)
+{
+	return queue != CVQ || queues[queue].num;
 }
 
 static bool is_mapped(uint32_t asid, uint64_t iova, uint64_t size)
@@ -214,43 +249,77 @@ static bool is_mapped(uint32_t asid, uint64_t iova, uint64_t size)
 	return false;
 }
 
+static bool is_bound(uint32_t asid)
+{
+	unsigned int i;
+
+	for (i = 0; i < QUEUES; i++)
+		if (in_use(i) && (asid == asid_of[group_of(i)] || asid == asid_of_rings(i)))
+			return true;
+	return false;
+}
+
 /* Who maps something there wants a queue to reach it */
 static void check_spaces(void)
 {
-	uint32_t rings = asid_of[group_of_rings()];
 	unsigned int i;
 
-	for (i = 0; i < MAX_MAPS; i++) {
-		struct map *m = &maps[i];
-
-		if (m->size && m->asid != asid_of[BUFFERS] && m->asid != rings)
-			fprintf(out, "wrong: no group is bound to address space %u\n", m->asid);
-	}
+	for (i = 0; i < MAX_MAPS; i++)
+		if (maps[i].size && !is_bound(maps[i].asid))
+			fprintf(out, "wrong: no group is bound to address space %u\n",
+				maps[i].asid);
 }
 
 static void check_rings(void)
 {
-	uint32_t asid = asid_of[group_of_rings()];
 	unsigned int i;
 
 	for (i = 0; i < QUEUES; i++) {
+		uint32_t asid = asid_of_rings(i);
 		struct queue *q = &queues[i];
 
-		if (!is_mapped(asid, q->addr.desc_user_addr, 16 * q->num) ||
-		    !is_mapped(asid, q->addr.avail_user_addr, 6 + 2 * q->num) ||
-		    !is_mapped(asid, q->addr.used_user_addr, 6 + 8 * q->num))
+		if (in_use(i) && (!is_mapped(asid, q->addr.desc_user_addr, 16 * q->num) ||
+				  !is_mapped(asid, q->addr.avail_user_addr, 6 + 2 * q->num) ||
+				  !is_mapped(asid, q->addr.used_user_addr, 6 + 8 * q->num)))
 			fprintf(out, "wrong: the rings are not in the address space of their group\n");
 	}
 }
 
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
 static int bind_group(const struct vhost_vring_state *bind)
 {
-	if (bind->index >= GROUPS || bind->num >= SPACES || getenv("FAKE_BOUND")) {
-		errno = EINVAL;
-		return -1;
-	}
+	static unsigned long binds;
+
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		return fail(EBUSY);
+	if (bind->index >= GROUPS || bind->num >= SPACES ||
+	    ++binds == strtoul(getenv("FAKE_BOUND"), NULL, 0))
+		return fail(EINVAL);
 	asid_of[bind->index] = bind->num;
 	fprintf(out, "group %u to %u\n", bind->index, bind->num);
+	return 0;
+}
+
+/* Once, as long as the device is not reset */
+static int set_features(void)
+{
+	return status & VIRTIO_CONFIG_S_FEATURES_OK ? fail(EBUSY) : 0;
+}
+
+/* Who does not keep maps has no use for a group of rings, which changes what others mean */
+static int acknowledge(uint64_t features)
+{
+	if (features & ~offered())
+		return fail(EOPNOTSUPP);
+	if (features & 1ULL << VHOST_BACKEND_F_DESC_ASID &&
+	    !(features & 1ULL << VHOST_BACKEND_F_PERSIST))
+		fprintf(out, "wrong: a group for rings is acknowledged without a use\n");
+	acknowledged = features;
 	return 0;
 }
 
@@ -258,8 +327,10 @@ static void set_status(uint8_t new)
 {
 	status = new;
 	fprintf(out, new ? "status %x\n" : "reset\n", new);
-	if (!new)
+	if (!new) {
 		memset(asid_of, 0, sizeof(asid_of));
+		memset(queues, 0, sizeof(queues));
+	}
 	if (new & VIRTIO_CONFIG_S_DRIVER_OK) {
 		fprintf(out, "running with %u\n", count_maps());
 		check_spaces();
@@ -288,14 +359,16 @@ int ioctl(int fd, unsigned long request, ...)
 	switch (request) {
 	case VHOST_GET_FEATURES:
 		*(uint64_t *)arg = 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_ACCESS_PLATFORM |
-			1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS;
+			1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS |
+			(uint64_t)!!getenv("FAKE_CVQ") << VIRTIO_NET_F_CTRL_VQ;
 		break;
+	case VHOST_SET_FEATURES:
+		return set_features();
 	case VHOST_GET_BACKEND_FEATURES:
 		*(uint64_t *)arg = offered();
 		break;
 	case VHOST_SET_BACKEND_FEATURES:
-		acknowledged = *(uint64_t *)arg;
-		break;
+		return acknowledge(*(uint64_t *)arg);
 	case VHOST_VDPA_GET_DEVICE_ID:
 		*(uint32_t *)arg = VIRTIO_ID_NET;
 		break;
@@ -319,10 +392,12 @@ int ioctl(int fd, unsigned long request, ...)
 		*(unsigned int *)arg = SPACES;
 		break;
 	case VHOST_VDPA_GET_VRING_GROUP:
-		((struct vhost_vring_state *)arg)->num = BUFFERS;
+		((struct vhost_vring_state *)arg)->num = group_of(*(unsigned int *)arg);
 		break;
 	case VHOST_VDPA_GET_VRING_DESC_GROUP:
-		((struct vhost_vring_state *)arg)->num = group_of_rings();
+		if (!(offered() & 1ULL << VHOST_BACKEND_F_DESC_ASID))
+			return fail(EOPNOTSUPP);
+		((struct vhost_vring_state *)arg)->num = group_of_rings(*(unsigned int *)arg);
 		break;
 	case VHOST_VDPA_SET_GROUP_ASID:
 		return bind_group(arg);

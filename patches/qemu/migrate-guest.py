@@ -24,6 +24,9 @@ Scenarios:
   life     all of that, one after the other
   unplug   a PCI device with RAM of its own is unplugged while the guest does not run,
            and one like it takes its place
+  again    the guest's processors are stopped, and started: a device that could not start at
+           first gets another try
+  retry    cancel, and then again
   fail     not all of the memory may be locked, so the device does not start
 
 Options: mem=SIZE; iommu_platform and svq for what QEMU is told of the device; viommu for a
@@ -35,9 +38,11 @@ mq=N for N pairs of queues, which only mlx5_vdpa has, and as many processors; no
 guest without a control virtqueue.
 
 For a run without a guest around it, with fake-vhost-vdpa.c for the device: fake=LIBRARY,
-features=BACKEND_FEATURES, refuse=SIZE; bound for groups of queues that stay where they
-are. No frame comes back then, and nothing gets pinned. After each step, what the device
-would reach is compared with what the guest has: lines that begin with "wrong".
+features=BACKEND_FEATURES; refuse=SIZE for maps of that size that are refused,
+refusals=N-M if not all of them are, but the Nth to the Mth; bound=N for the N-th time that a group is bound, which is refused; cvq for a control queue,
+cvq=shared for one that has its rings in the group of the other ones. No frame comes back then,
+and nothing gets pinned. After each step, what the device would reach is compared with what
+the guest has, and with how much it has: lines that begin with "wrong".
 """
 import atexit
 import datetime
@@ -213,11 +218,31 @@ class Contents:
                     yield f"the device has something else for {address:x} than the guest"
                     break
 
+    def ram(self):
+        """The ranges of RAM that QEMU has for the guest, which the device should have"""
+        flat = self.guest.command("human-monitor-command", **{"command-line": "info mtree -f"})
+        view = next(view for view in flat.split("FlatView #") if 'AS "memory"' in view)
+        for first, last in re.findall(r"^ +(\w+)-(\w+) \(prio -?\d+, (?:ram|rom)\):", view, re.M):
+            first = -(-int(first, 16) // self.PAGE) * self.PAGE
+            size = (int(last, 16) + 1) // self.PAGE * self.PAGE - first
+            if size > 0:
+                yield first, size
+
+    def missing(self):
+        """What the device that runs cannot reach"""
+        maps = {(address, size) for address, size, _ in self.maps()}
+        for address, size in self.ram():
+            if not any(at <= address and address + size <= at + length for at, length in maps):
+                yield f"the device does not have {address:x}, {size:x} bytes"
+
     def check(self):
         """What is wrong, once each"""
         found = self.noted()
-        if self.guest.process.poll() is None:
+        if self.guest.identity() and self.guest.process.poll() is None:
             found += self.differences()
+            # QEMU never frees RAM that it has listed
+            if self.guest.messages.running and "unplug" not in OPTIONS:
+                found += self.missing()
         found = [what for what in dict.fromkeys(found) if what not in self.told]
         self.told += found
         return found
@@ -308,7 +333,7 @@ class Guest:
         trace = f"{WORK}/{name}.trace"
         netdev, device, network = self.network(node)
         self.messages = Messages(trace)
-        if self.identity():
+        if OPTIONS.get("fake"):
             self.messages.contents = Contents(self, f"{WORK}/{name}.fake")
         open(trace, "w", encoding="ascii").close()
         # no_timer_check: on a busy host the timer ticks too late for that check
@@ -366,8 +391,8 @@ class Guest:
     @staticmethod
     def identity():
         """Does the device that takes notes have RAM at the guest's addresses, always?"""
-        return OPTIONS.get("fake") and int(OPTIONS["features"], 16) & PERSIST and \
-            "svq" not in OPTIONS and OPTIONS.get("viommu") != "used"
+        return int(OPTIONS["features"], 16) & PERSIST and "svq" not in OPTIONS and \
+            OPTIONS.get("viommu") != "used"
 
     def drain(self):
         """A socket that nobody reads from takes a few hundred bytes, one by one"""
@@ -384,8 +409,10 @@ class Guest:
             environment["LD_PRELOAD"] = OPTIONS["fake"]
             environment["FAKE_BACKEND_FEATURES"] = OPTIONS["features"]
             environment["FAKE_REFUSE"] = OPTIONS.get("refuse", "0")
-            if "bound" in OPTIONS:
-                environment["FAKE_BOUND"] = "yes"
+            environment["FAKE_REFUSALS"] = OPTIONS.get("refusals", "1-1000")
+            environment["FAKE_BOUND"] = OPTIONS.get("bound", "0")
+            if "cvq" in OPTIONS:
+                environment["FAKE_CVQ"] = OPTIONS["cvq"]
             environment["FAKE_LOG"] = f"{WORK}/{name}.fake"
         return environment
 
@@ -412,7 +439,11 @@ class Guest:
         self.monitor.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
         self.monitor.flush()
         while True:
-            answer = json.loads(self.monitor.readline())
+            line = self.monitor.readline()
+            if not line:
+                self.show()
+                die(f"{name}: QEMU ends by signal {-self.process.wait()}")
+            answer = json.loads(line)
             if "error" in answer:
                 die(f"{name}: {answer}")
             if "return" in answer:
@@ -494,8 +525,10 @@ class Guest:
 
     def end(self):
         self.process.terminate()
-        self.process.wait()
+        code = self.process.wait()
         self.show()
+        if code < 0:
+            die(f"QEMU ends by signal {-code}")
 
 
 def start(*words):
@@ -566,6 +599,13 @@ def migrate(source):
     remove_device("d1")
 
 
+def again(guest):
+    """A device that did not start is tried once more"""
+    guest.command("stop")
+    guest.command("cont")
+    guest.messages.step("again", **guest.report())
+
+
 def unplug(guest):
     """By a reset, so that the guest has no say in it"""
     guest.command("stop")
@@ -607,6 +647,8 @@ STEPS = {
     "rebind": [rebind],
     "cancel": [cancel],
     "migrate": [migrate],
+    "again": [again],
+    "retry": [cancel, again],
     "unplug": [unplug],
     "life": [rebind, cancel, migrate],
 }
@@ -635,6 +677,7 @@ def main():
     else:
         words = []
         if scenario == "unplug":
+            OPTIONS["unplug"] = ""
             words = ["-device", "pcie-root-port,id=bridge", "-object", json.dumps(RAM),
                      "-device", json.dumps(CARD)]
         guest = start(*words)

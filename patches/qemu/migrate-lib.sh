@@ -94,7 +94,7 @@ run()
 
 # run_fake QEMU-FEATURES CASE SCENARIO [OPTION]...: the same without a kernel that has a
 # device, in a few seconds; FEATURES is persist or plain, or desc for persist with a group
-# for the rings
+# for the rings, or groups for that group only
 run_fake()
 {
 	local qemu=${QEMU:-$build/qemu-system-x86_64} file=$results/$1-$2 features=0x1e
@@ -103,6 +103,7 @@ run_fake()
 	case $1 in
 	*-persist) features=0x11e ;;
 	*-desc) features=0x19e ;;
+	*-groups) features=0x9e ;;
 	esac
 	timeout "${TIMEOUT:-300}" /usr/bin/python3 "$patches/migrate-guest.py" "$qemu" \
 		"$guest/bzImage" "$guest/initrd" "${@:3}" "fake=$guest/fake.so" \
@@ -176,47 +177,82 @@ silent_case()
 	right "ours-persist-$case"
 }
 
-# apart_case: if there is a group for the rings, all that is said when a migration starts, and
-# is cancelled, is of another address space than the guest's. Four maps are two queues.
+# rings OPTION: how many maps shadow virtqueues need: two each, and two for the buffers of the
+# control queue
+rings()
+{
+	case $1 in
+	cvq*) echo 8 ;;
+	*) echo 4 ;;
+	esac
+}
+
+# apart_case [cvq]: if there is a group for the rings, all that is said when a migration
+# starts, and is cancelled, is of another address space than the guest's
 apart_case()
 {
-	local run=ours-desc-cancel step
+	local run=ours-desc-cancel${1:+-$1} step number
 
-	run_fake ours-desc cancel cancel || return 1
+	run_fake ours-desc "cancel${1:+-$1}" cancel ${1:+"$1"} || return 1
+	number=$(rings "${1:-}")
 	for step in shadow cancel; do
-		happens $run $step || return 1
+		happens "$run" $step || return 1
 		! grep -E "^message $step (begin|(map|unmap) 0 )" "$results/$run" ||
 			{ echo "$step: a message for the guest's address space"; return 1; }
 	done
-	[ "$(value $run shadow other_map)/$(value $run cancel other_unmap)" = 4/4 ] ||
+	[ "$(value "$run" shadow other_map)/$(value "$run" cancel other_unmap)" = "$number/$number" ] ||
 		{ echo "the rings are not mapped, or not unmapped"; return 1; }
-	right $run
+	right "$run"
 }
 
-# bound_case: if that group stays where it is, the rings go beyond the guest's memory
+# beyond RUN NUMBER: so many maps for shadow virtqueues are beyond the guest's memory, which
+# ends at 4 GiB, where the firmware does
+beyond()
+{
+	local step iova n=0
+
+	for step in shadow cancel; do
+		happens "$1" $step || return 1
+		silent "$1" $step || { echo "$step: a message for RAM"; return 1; }
+	done
+	while read -r iova; do
+		[ $((0x$iova)) -lt $((1 << 32)) ] || n=$((n + 1))
+	done < <(sed -n 's/^message shadow map 0 \([0-9a-f]*\) .*/\1/p' "$results/$1")
+	[ $n = "$2" ] || { echo "the rings are not beyond the guest's memory"; return 1; }
+	right "$1"
+}
+
+# bound_case N [cvq]: if that group stays where it is, or that of the control queue does, the
+# rings go beyond the guest's memory; N is when a group is bound in vain
 bound_case()
 {
-	local run=ours-desc-bound step
-
-	run_fake ours-desc bound cancel bound || return 1
-	for step in shadow cancel; do
-		happens $run $step || return 1
-		silent $run $step || { echo "$step: a message for RAM"; return 1; }
-	done
-	[ "$(grep -c '^message shadow map 0 1' "$results/$run")" = 4 ] ||
-		{ echo "the rings are not beyond the guest's memory"; return 1; }
-	right $run
+	run_fake ours-desc "bound=$1" cancel "bound=$1" "${@:2}" || return 1
+	beyond "ours-desc-bound=$1" "$(rings "${2:-}")"
 }
 
-# same_case SCENARIO OPTION: without the feature, the messages of QEMU as it comes
+# isolated_case: a control queue with its rings in the group of the other rings is isolated,
+# as without that group; two of its rings and two buffers are in space 1
+isolated_case()
+{
+	local run=ours-desc-isolated
+
+	run_fake ours-desc isolated cancel cvq=shared || return 1
+	[ "$(grep -c '^message boot map 1 ' "$results/$run")" = 4 ] ||
+		{ echo "boot: the control queue is not isolated"; return 1; }
+	beyond $run 8
+}
+
+# same_case SCENARIO OPTION [FEATURES]: without the feature, the messages of QEMU as it comes
 same_case()
 {
-	local case=$1${2:+-$2}
+	local case=$1${2:+-$2} features=${3:-plain}
 
-	run_fake stock-plain "$case" "$1" ${2:+"$2"} || return 1
-	run_fake ours-plain "$case" "$1" ${2:+"$2"} || return 1
-	[ "$(value "ours-plain-$case" boot map)" != 0 ] || return 1
-	same_messages "$case" plain
+	run_fake "stock-$features" "$case" "$1" ${2:+"$2"} || return 1
+	run_fake "ours-$features" "$case" "$1" ${2:+"$2"} || return 1
+	[ "$(value "ours-$features-$case" boot map)" != 0 ] || return 1
+	happens "ours-$features-$case" boot || return 1
+	same_messages "$case" "$features" || return 1
+	right "ours-$features-$case"
 }
 
 # viommu_case: with a vIOMMU that the guest uses, the maps are the guest's: all go in a
@@ -249,8 +285,9 @@ target_case()
 	local run=ours-persist-migrate
 
 	run_fake ours-persist migrate migrate || return 1
+	happens $run target_starts || return 1
 	awk -v early="$(value $run target_waits mib)" -v late="$(value $run target_starts mib)" \
-		'BEGIN { exit !(early >= 128 && late <= 1) }' ||
+		'BEGIN { exit !(early >= 128 && late > 0 && late <= 1) }' ||
 		{ echo "target_starts: more than the first MiB"; return 1; }
 	right $run
 }
@@ -265,12 +302,37 @@ address_case()
 	[ -z "$failed" ] || { echo "$failed"; return 1; }
 }
 
-# refuse_case: a device that refuses most of the guest's RAM does not start
+# does_not RUN STEP: the device was to start in it, and did not
+does_not()
+{
+	! grep -qx "message $2 start" "$results/$1" || { echo "the device starts"; return 1; }
+	grep -q '^qemu: .*unable to start vhost net' "$results/$1" ||
+		{ echo "nobody has tried to start it"; return 1; }
+}
+
+# refuse_case: a device that refuses a part of the guest's RAM does not start; once it does not
+# refuse any more, it starts. The part is one that is there when the firmware is through.
 refuse_case()
 {
-	run_fake ours-persist refuse rebind refuse=0x7f00000 || return 1
-	! grep -q '^message .* start$' "$results/ours-persist-refuse" ||
-		{ echo "the device starts"; return 1; }
+	local run=ours-persist-refuse
+
+	run_fake ours-persist refuse again refuse=0xc3000 refusals=1-1 || return 1
+	does_not $run boot || return 1
+	happens $run again || return 1
+	right $run
+}
+
+# retry_case: a migration begins, and the control queue's first buffer is refused when the
+# data queues have started. That is an end of the network, but not of QEMU, and the next try
+# gets it back. Before it there are maps of that size for one start, and two for used rings.
+retry_case()
+{
+	local run=ours-desc-retry
+
+	run_fake ours-desc retry retry cvq refuse=0x1000 refusals=7-7 || return 1
+	does_not $run shadow || return 1
+	happens $run again || return 1
+	right $run
 }
 
 # postcopy_case: what the target had mapped goes before the guest's RAM arrives
@@ -279,6 +341,7 @@ postcopy_case()
 	local run=ours-persist-postcopy
 
 	run_fake ours-persist postcopy migrate postcopy || return 1
+	happens $run target_starts || return 1
 	awk -v unmap="$(value $run target_starts unmap)" -v map="$(value $run target_waits map)" \
 		-v mib="$(value $run target_starts mib)" \
 		'BEGIN { exit !(map && unmap == map && mib >= 128) }' ||

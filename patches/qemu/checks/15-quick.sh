@@ -17,5 +17,5 @@ once_built "qemu: RAM that goes while the device is stopped is unmapped, and wha
 for script in migrate releases; do
 	once_built "qemu: $script.sh waits for another run" waits_case $script
 done
-once_built "qemu: a device that can't reach the RAM does not start" refuse_case
+once_built "qemu: a device that can't reach the RAM does not start, until it can" refuse_case
 wait
