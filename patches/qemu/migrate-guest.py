@@ -439,7 +439,10 @@ class Guest:
         self.monitor.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
         self.monitor.flush()
         while True:
-            line = self.monitor.readline()
+            try:
+                line = self.monitor.readline()
+            except ConnectionResetError:
+                line = ""
             if not line:
                 self.show()
                 die(f"{name}: QEMU ends by signal {-self.process.wait()}")
