@@ -848,6 +848,45 @@ TEST_F(mlx5, failed_change_of_the_address_keeps_the_old_one)
 	EXPECT_LT(3U, nth);
 }
 
+static void *map_doorbell(struct vdpa_client *c, int prot, int flags, unsigned int ring,
+			  unsigned int pages)
+{
+	return mmap(NULL, pages * getpagesize(), prot, flags, c->fd,
+		    (off_t)ring * getpagesize());
+}
+
+/* Until it is unmapped, the device cannot be deleted */
+static bool has_doorbell(struct vdpa_client *c, int prot, int flags, unsigned int ring,
+			 unsigned int pages)
+{
+	void *p = map_doorbell(c, prot, flags, ring, pages);
+
+	return p != MAP_FAILED && !munmap(p, pages * getpagesize());
+}
+
+TEST_F(mlx5, doorbell_page_kicks_the_device)
+{
+	void *page;
+
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_WRITE, MAP_SHARED, self->c.nvqs, 1));
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_WRITE, MAP_SHARED, 65536, 1));
+	/* That of the control virtqueue is the driver's */
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_WRITE, MAP_SHARED, 2, 1));
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_WRITE, MAP_SHARED, 0, 2));
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_WRITE, MAP_PRIVATE, 0, 1));
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_READ, MAP_SHARED, 0, 1));
+	EXPECT_FALSE(has_doorbell(&self->c, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 1));
+
+	page = map_doorbell(&self->c, PROT_WRITE, MAP_SHARED, 1, 1);
+	ASSERT_NE(MAP_FAILED, page);
+	ASSERT_EQ(0, client_map(&self->c));
+	START_RUNNING();
+	self->c.doorbell = page;
+	EXPECT_IO();
+	self->c.doorbell = NULL;
+	munmap(page, getpagesize());
+}
+
 /* Nothing that a close needs can be refused */
 TEST_F(mlx5, close_creates_no_key)
 {

@@ -47,6 +47,11 @@ void client_post(struct vdpa_client *c, unsigned int ring, unsigned int first,
 
 int client_kick(struct vdpa_client *c, unsigned int ring)
 {
+	if (c->doorbell) {
+		*c->doorbell = ring;
+		return 0;
+	}
+
 	return eventfd_write(c->kick[ring], 1) ? -errno : 0;
 }
 
