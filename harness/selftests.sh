@@ -13,6 +13,7 @@ usage()
 	  --flavour fast|debug  in which kernel (debug)
 	  --unpatched           with the modules of the base; nothing is expected
 	  --test PATTERN        only the tests with a name that matches *PATTERN*
+	  --without PATTERN     all tests but those
 	  --quick               fewer rounds in the tests that take many
 	The results are in build/<base>/log/selftests/<side>-<flavour>/.
 	EOF
@@ -24,6 +25,7 @@ while [ $# != 0 ]; do
 	--flavour) flavour=$2; shift ;;
 	--unpatched) side=unpatched ;;
 	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
+	--without) pattern=$2 options+=(-t "!($2)"); shift ;;
 	--quick) options+=(-q) ;;
 	--help) usage; exit ;;
 	-*) usage >&2; exit 2 ;;
