@@ -514,6 +514,7 @@ static pid_t fork_and_close(struct vdpa_dev *dev, struct vduse_daemon *daemon)
 TEST_F(vduse, daemon_hears_of_the_reset_of_a_killed_client)
 {
 	int resets, updates, status;
+	long sleeps;
 	pid_t pid;
 
 	client_close(&self->c);
@@ -525,9 +526,10 @@ TEST_F(vduse, daemon_hears_of_the_reset_of_a_killed_client)
 	ASSERT_EQ(self->daemon->pid,
 		  waitpid(self->daemon->pid, &status, WUNTRACED));
 	ASSERT_TRUE(WIFSTOPPED(status));
-	usleep(200000);
+	ASSERT_EQ(0, await_wait(pid, "vduse_"));
+	sleeps = sleeps_ever(pid);
 	ASSERT_EQ(0, kill(pid, SIGKILL));
-	usleep(200000);
+	ASSERT_EQ(0, await_wakeup(pid, sleeps));
 	ASSERT_EQ(0, kill(self->daemon->pid, SIGCONT));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_TRUE(WIFSIGNALED(status));

@@ -533,7 +533,7 @@ TEST_F(client, device_deleted_while_open)
 	}
 
 	/* It waits for the file to be closed, and does not disturb meanwhile */
-	usleep(200000);
+	EXPECT_EQ(0, await_wait(pid, "vhost_vdpa_"));
 	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
 	EXPECT_IO();
 	if (self->c.features & F_PERSIST) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,53 @@ int run_program(char *const argv[])
 		return -errno;
 
 	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EIO;
+}
+
+/* A busy machine may take its time */
+#define WAIT_MS	30000
+
+static bool waits_in(pid_t pid, const char *function)
+{
+	char path[64], in[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+
+	return !read_file(path, in, sizeof(in)) && !strncmp(in, function, strlen(function));
+}
+
+int await_wait(pid_t pid, const char *function)
+{
+	uint64_t end = now_ms() + WAIT_MS;
+
+	while (!waits_in(pid, function)) {
+		if (now_ms() > end)
+			return -ETIMEDOUT;
+		usleep(1000);
+	}
+
+	return 0;
+}
+
+long sleeps_ever(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+
+	return read_key(path, "voluntary_ctxt_switches:");
+}
+
+int await_wakeup(pid_t pid, long sleeps)
+{
+	uint64_t end = now_ms() + WAIT_MS;
+
+	while (sleeps_ever(pid) <= sleeps) {
+		if (now_ms() > end)
+			return -ETIMEDOUT;
+		usleep(1000);
+	}
+
+	return 0;
 }
 
 uint64_t now_ms(void)

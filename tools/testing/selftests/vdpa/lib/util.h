@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define BIT_ULL(_nr)	(1ULL << (_nr))
 #define GIB		BIT_ULL(30)
@@ -22,6 +23,14 @@ long read_key(const char *path, const char *key);
 int find_one(const char *pattern, char *path, size_t size);
 /* Have a program, which is looked up in $PATH, done. -EIO: it failed */
 int run_program(char *const argv[]);
+/*
+ * Until @pid waits in the kernel, in a function whose name begins with @function,
+ * and until it was woken, and waits again or has ended. @sleeps is what sleeps_ever()
+ * was before. -ETIMEDOUT: neither
+ */
+int await_wait(pid_t pid, const char *function);
+long sleeps_ever(pid_t pid);
+int await_wakeup(pid_t pid, long sleeps);
 uint64_t now_ms(void);
 
 #endif
