@@ -296,7 +296,9 @@ static bool writes_to(struct stage *s, uint64_t iova)
 	memset(s->mem, BULK_BYTE, BULK);
 	client_post(&s->c, 0, 0, &in, 1);
 	client_post_frame(&s->c, 0);
-	client_kick(&s->c, 1);
+	/* Nothing is known of a device that was not asked */
+	if (client_kick(&s->c, 1))
+		return true;
 	while (now_ms() < end && !client_refused(&s->c))
 		usleep(200);
 	/* It is suspended, perhaps, and would find this once it starts again */
@@ -309,13 +311,13 @@ static bool writes_to(struct stage *s, uint64_t iova)
 }
 
 /*
- * A daemon is asked what it is given. Others have to work for it, so that nothing
- * is known of them if they do not
+ * A daemon is asked what it is given, and has to answer. Others have to work for it,
+ * so that nothing is known of them if they do not
  */
 static bool reaches(struct stage *s, uint64_t iova)
 {
 	if (s->dev.daemon)
-		return vduse_daemon_reaches_at(s->dev.daemon, iova) > 0;
+		return vduse_daemon_reaches_at(s->dev.daemon, iova) != 0;
 
 	return s->c.device_id == VIRTIO_ID_NET && client_is_running(&s->c) &&
 	       writes_to(s, iova);

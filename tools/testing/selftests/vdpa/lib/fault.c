@@ -81,8 +81,8 @@ bool fault_next(struct faults *f)
 	}
 	if (f->nth == MAX_FAULTS)
 		return false;
-	if (!f->nth)
-		count_faults(!f->objects, f->objects);
+	if (!f->nth && count_faults(!f->objects, f->objects))
+		give_up("cannot choose what fails");
 	fault_arm(++f->nth);
 
 	return true;

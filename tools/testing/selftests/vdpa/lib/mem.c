@@ -10,12 +10,30 @@
 #include "mem.h"
 #include "util.h"
 
-long pins_ever(void)
+static bool read_pins(long *acquired, long *released)
 {
 	if (write_file("/proc/sys/vm/stat_refresh", "1"))
-		return -1;
+		return false;
+	*acquired = read_key("/proc/vmstat", "nr_foll_pin_acquired ");
+	*released = read_key("/proc/vmstat", "nr_foll_pin_released ");
 
-	return read_key("/proc/vmstat", "nr_foll_pin_acquired ");
+	return *acquired >= 0 && *released >= 0;
+}
+
+/* What is made to fail may be this, but only once */
+static void count_pins(long *acquired, long *released)
+{
+	if (!read_pins(acquired, released) && !read_pins(acquired, released))
+		give_up("cannot tell what is pinned");
+}
+
+long pins_ever(void)
+{
+	long acquired, released;
+
+	count_pins(&acquired, &released);
+
+	return acquired;
 }
 
 static bool ignore_others;
@@ -27,20 +45,23 @@ void pins_ignore_others(void)
 
 long pins_in_system(void)
 {
-	long n;
+	long acquired, released;
 
 	if (ignore_others)
 		return pins_of_process();
-	n = pins_ever();
+	count_pins(&acquired, &released);
 
-	return n < 0 ? n : n - read_key("/proc/vmstat", "nr_foll_pin_released ");
+	return acquired - released;
 }
 
 long pins_of_process(void)
 {
 	long kib = read_key("/proc/self/status", "VmPin:");
 
-	return kib < 0 ? -1 : kib * 1024 / getpagesize();
+	if (kib < 0)
+		give_up("cannot tell what this process has pinned");
+
+	return kib * 1024 / getpagesize();
 }
 
 uint64_t phys_addr(const void *addr)

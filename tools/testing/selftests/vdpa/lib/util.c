@@ -136,6 +136,12 @@ int await_wakeup(pid_t pid, long sleeps)
 	return 0;
 }
 
+void give_up(const char *why)
+{
+	fprintf(stderr, "# %s\n", why);
+	abort();
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec ts;

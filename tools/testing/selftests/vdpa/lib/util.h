@@ -31,6 +31,8 @@ int run_program(char *const argv[]);
 int await_wait(pid_t pid, const char *function);
 long sleeps_ever(pid_t pid);
 int await_wakeup(pid_t pid, long sleeps);
+/* A test that cannot see what it is about has failed, and ends here */
+void give_up(const char *why);
 uint64_t now_ms(void);
 
 #endif
