@@ -98,11 +98,16 @@ static void *alloc_thp(size_t size)
 
 static void *alloc_hugetlb(size_t size)
 {
-	char pages[16];
+	long missing = size / HUGE - read_key("/proc/meminfo", "HugePages_Free:");
+	char pages[24];
 
-	snprintf(pages, sizeof(pages), "%zu", size / HUGE);
-	write_file("/proc/sys/vm/nr_hugepages", pages);
+	if (missing > 0) {
+		snprintf(pages, sizeof(pages), "%ld",
+			 read_key("/proc/meminfo", "HugePages_Total:") + missing);
+		write_file("/proc/sys/vm/nr_hugepages", pages);
+	}
 
+	/* NULL if that did not give enough */
 	return alloc(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
 		     MAP_HUGE_2MB, -1, 0);
 }
