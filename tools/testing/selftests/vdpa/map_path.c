@@ -377,23 +377,35 @@ static void map_long(const struct vdpa_dev *dev)
 		client_map_at(&c, 0, IOVA, mem, LONG);
 }
 
-TEST_F_TIMEOUT(map, client_that_is_killed_stops_mapping, 120)
+/* Has it mapped less than half? */
+static bool stops_when_killed(const struct vdpa_dev *dev)
 {
 	long before = pins_ever();
-	pid_t pid;
+	pid_t pid = fork(), ended;
 
-	client_close(&self->c);
-	pid = fork();
-	ASSERT_LE(0, pid);
 	if (!pid) {
-		map_long(&self->dev);
+		map_long(dev);
 		_exit(1);
 	}
-	while (pins_ever() < before + BULK_PAGES)
-		ASSERT_EQ(0, waitpid(pid, NULL, WNOHANG));
-	ASSERT_EQ(0, kill(pid, SIGKILL));
-	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	EXPECT_GT(before + (long)(LONG / PAGE / 2), pins_ever());
+	do {
+		ended = waitpid(pid, NULL, WNOHANG);
+	} while (!ended && pins_ever() < before + BULK_PAGES);
+	if (ended || kill(pid, SIGKILL) || waitpid(pid, NULL, 0) != pid)
+		return false;
+
+	return pins_ever() < before + (long)(LONG / PAGE / 2);
+}
+
+/* On a busy machine who kills it may be late, but hardly each time */
+TEST_F(map, client_that_is_killed_stops_mapping)
+{
+	bool stops = false;
+	int i;
+
+	client_close(&self->c);
+	for (i = 0; i < 3 && !stops; i++)
+		stops = stops_when_killed(&self->dev);
+	EXPECT_TRUE(stops);
 }
 
 static void on_signal(int sig)
@@ -771,7 +783,10 @@ struct wait {
 	bool stop;
 };
 
-/* No time in which a host has other things to do is of interest, so no wall clock */
+/*
+ * No time in which a host has other things to do is of interest, so no wall clock. In
+ * a virtual machine this one goes on while its own host does.
+ */
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
@@ -868,7 +883,7 @@ TEST_F_TIMEOUT(map, others_get_the_cpu_meanwhile, 300)
 	vdpa_check_pins(&self->dev, false);
 	mem = alias_alloc(size);
 	ASSERT_NE(NULL, mem);
-	for (round = 0; round < 5 && longest >= TOO_LONG; round++) {
+	for (round = 0; round < 10 && longest >= TOO_LONG; round++) {
 		ASSERT_EQ(0, start_waiting(&w, &thread));
 		EXPECT_EQ(0, map_replace_close(&self->c, mem, size));
 		one = stop_waiting(&w, thread);
