@@ -335,7 +335,7 @@ TEST_F(map, failed_updates_in_a_batch_leave_the_rest_of_it)
 }
 
 /* As many ranges as pages, whatever the client can do about it */
-TEST_F_TIMEOUT(map, maps_64m_of_shuffled_pages, 120)
+TEST_F(map, maps_64m_of_shuffled_pages)
 {
 	const unsigned long size = 64 * MIB;
 	char *mem = shuffled_alloc(size);
@@ -475,7 +475,7 @@ static void race_each_other(struct racer *a, struct racer *b)
 	pthread_barrier_destroy(&go);
 }
 
-TEST_F_TIMEOUT(map, memlock_limit_is_that_of_all_devices, 120)
+TEST_F(map, memlock_limit_is_that_of_all_devices)
 {
 	const uint64_t size = BULK / 2 + PAGE;
 	struct vdpa_client second;

@@ -48,7 +48,7 @@
 #define MAX_FAULTS	1000
 #define MAX_ASYNC	128		/* that the model takes at a time */
 #define ROUNDS		10
-#define TIMEOUT		120		/* seconds, for a slow kernel */
+#define TIMEOUT		240		/* seconds, for a slow kernel */
 
 #define S_FOUND		(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 #define S_FEATURES	(S_FOUND | VIRTIO_CONFIG_S_FEATURES_OK)

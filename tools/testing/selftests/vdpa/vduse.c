@@ -585,7 +585,7 @@ TEST_F_TIMEOUT(vduse, exit_does_not_wait_for_ever, 3 * DEFAULT_S)
 }
 
 /* Each allocation of it fails once */
-TEST_F_TIMEOUT(vduse, failed_creation_leaves_nothing, 120)
+TEST_F(vduse, failed_creation_leaves_nothing)
 {
 	const char *name = "vduse-nth";
 	unsigned int nth = 0;

@@ -175,7 +175,7 @@ do {									\
 	ASSERT_OP(op_io);						\
 } while (0)
 
-TEST_F_TIMEOUT(deaths, at_open, 120)
+TEST_F(deaths, at_open)
 {
 	FOR_EACH_DEATH(op_open, true) {
 		ASSERT_CLIENT_WORKS();
@@ -184,7 +184,7 @@ TEST_F_TIMEOUT(deaths, at_open, 120)
 	ASSERT_CLIENT_WORKS();
 }
 
-TEST_F_TIMEOUT(deaths, at_map_and_start, 120)
+TEST_F(deaths, at_map_and_start)
 {
 	ASSERT_OP(op_open);
 	FOR_EACH_DEATH(op_start, true) {
@@ -195,7 +195,7 @@ TEST_F_TIMEOUT(deaths, at_map_and_start, 120)
 	ASSERT_OP(op_io);
 }
 
-TEST_F_TIMEOUT(deaths, at_unmap_with_no_successor, 120)
+TEST_F(deaths, at_unmap_with_no_successor)
 {
 	ASSERT_OP(op_open);
 	ASSERT_CLIENT_WORKS();
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(deaths, at_unmap_with_no_successor, 120)
 	}
 }
 
-TEST_F_TIMEOUT(deaths, at_reset_with_no_successor, 120)
+TEST_F(deaths, at_reset_with_no_successor)
 {
 	ASSERT_OP(op_open);
 	ASSERT_CLIENT_WORKS();
@@ -217,7 +217,7 @@ TEST_F_TIMEOUT(deaths, at_reset_with_no_successor, 120)
 	ASSERT_OP(op_io);
 }
 
-TEST_F_TIMEOUT(deaths, at_close_with_no_successor, 120)
+TEST_F(deaths, at_close_with_no_successor)
 {
 	ASSERT_OP(op_open);
 	ASSERT_CLIENT_WORKS();

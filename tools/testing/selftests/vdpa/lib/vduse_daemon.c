@@ -32,7 +32,7 @@
 
 /* How often it looks for questions, and how long they may take */
 #define ASK_MS		5
-#define ANSWER_MS	10000
+#define ANSWER_MS	30000
 
 enum vduse_question {
 	VDUSE_REACHES,
