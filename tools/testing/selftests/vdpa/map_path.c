@@ -1035,5 +1035,10 @@ TEST(limit_below_one_refuses_updates)
 
 int main(int argc, char **argv)
 {
-	return vdpa_test_main(argc, argv);
+	int r = vdpa_test_main(argc, argv);
+
+	/* A test that was killed has left it */
+	rmdir(OWN_CGROUP);
+
+	return r;
 }

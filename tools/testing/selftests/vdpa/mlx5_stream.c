@@ -46,7 +46,6 @@
 #define FAR_IOVA	BIT_ULL(32)
 #define DRAIN_MS	5000
 #define MAX_FAULTS	1000
-#define MAX_ASYNC	128		/* that the model takes at a time */
 #define ROUNDS		10
 #define TIMEOUT		240		/* seconds, for a slow kernel */
 
@@ -593,8 +592,8 @@ static int stream_get(struct stream **new, unsigned int pairs, bool resumable, c
 	s->all_pairs = pairs;
 	s->parent = (struct vdpa_parent)MLX5_NET_MQ(pairs);
 	r = vdpa_load_parent(&s->parent, why);
-	if (!r && resumable)
-		r = mlx5_mock_set_firmware("freeze_to_rdy", 1);
+	if (!r && mlx5_mock_get("freeze_to_rdy") != resumable)
+		r = mlx5_mock_set_firmware("freeze_to_rdy", resumable);
 	r = r ?: vdpa_dev_get(&s->dev, &s->parent, why);
 	if (!r) {
 		*why = s->why;
@@ -694,7 +693,7 @@ FIXTURE_TEARDOWN(many)
 {
 	mlx5_mock_set("issue_err", 0);
 	mlx5_mock_set("async_all", 0);
-	mlx5_mock_set("max_async", MAX_ASYNC);
+	mlx5_mock_set("max_async", MLX5_MAX_ASYNC);
 	tear_down(_metadata, self->s, variant->resumable);
 }
 
@@ -1305,7 +1304,7 @@ FIXTURE_SETUP(faults)
 
 FIXTURE_TEARDOWN(faults)
 {
-	mlx5_mock_set("max_async", MAX_ASYNC);
+	mlx5_mock_set("max_async", MLX5_MAX_ASYNC);
 	tear_down(_metadata, self->s, variant->resumable);
 }
 

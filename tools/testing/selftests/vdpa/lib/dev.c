@@ -429,7 +429,8 @@ void vdpa_dev_cleanup(void)
 {
 	struct vdpa_dev dev = {};
 
-	delete_all();
+	if (!vdpa_given.name[0])
+		delete_all();
 	if (vdpa_given.name[0] && vdpa_given.may_rebind) {
 		snprintf(dev.name, sizeof(dev.name), "%s", vdpa_given.name);
 		vdpa_bind(&dev, "vhost_vdpa");

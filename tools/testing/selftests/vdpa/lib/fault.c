@@ -185,4 +185,7 @@ void faults_stop(void)
 	mlx5_mock_set("delay_us", 0);
 	mlx5_mock_set("hold_irqs", 0);
 	mlx5_mock_set("link", 1);
+	mlx5_mock_set("issue_err", 0);
+	mlx5_mock_set("async_all", 0);
+	mlx5_mock_set("max_async", MLX5_MAX_ASYNC);
 }

@@ -11,6 +11,9 @@
 
 #define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
 
+/* Commands that it takes at a time */
+#define MLX5_MAX_ASYNC	128
+
 /* -1 where there is no model */
 long mlx5_mock_get(const char *file);
 int mlx5_mock_set(const char *file, unsigned int val);

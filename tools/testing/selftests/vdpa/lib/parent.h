@@ -94,6 +94,9 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 	{ .ops = &vp_vdpa_ops, .mgmtdev = (_address), .batch = true,	\
 	  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
 
+/* Is it loaded as most tests have it, or not at all? */
+bool sim_is_standard(void);
+
 /* Have it back with the driver that the system prefers */
 void vp_vdpa_give_back(const char *address);
 

@@ -47,6 +47,13 @@ static bool sim_differs(const struct vdpa_parent *parent)
 	       sim_has("compat_reset") == parent->no_compat_reset;
 }
 
+bool sim_is_standard(void)
+{
+	const struct vdpa_parent standard = SIM_NET(true);
+
+	return !sim_differs(&standard);
+}
+
 static int sim_unload(void)
 {
 	static char *const modprobe[] = {
