@@ -35,14 +35,17 @@ mkdir -p "$out"
 # measure SIDE PARENT: a million ranges are more than the base allows by default
 measure()
 {
-	local side=$1 parent=$2 option=() entries=max_iotlb_entries=2000000 load
+	local side=$1 parent=$2 option=() entries=max_iotlb_entries=2000000 sim load
+
+	# Newer ones take only shared memory by default; 6.1 ignores the word
+	sim="$entries use_va=0"
 
 	[ "$side" = ours ] || option=(--unpatched)
 	[ "$side" != ours ] || [ -z "${MODULES:-}" ] || option=(--modules "$MODULES")
 	load="modprobe vhost_vdpa $entries"
 	case $parent in
-	set_map) load+=" && modprobe vdpa_sim batch_mapping=1 $entries" ;;
-	dma_map) load+=" && modprobe vdpa_sim batch_mapping=0 $entries" ;;
+	set_map) load+=" && modprobe vdpa_sim batch_mapping=1 $sim" ;;
+	dma_map) load+=" && modprobe vdpa_sim batch_mapping=0 $sim" ;;
 	mlx5) load+=" && modprobe -a mlx5_mock && modprobe mlx5_vdpa $entries" ;;
 	esac
 	step "$parent with the $side modules"

@@ -123,7 +123,8 @@ ${append:+$append }init=$init -- $run"
 	-chardev "file,id=status,path=$run/status"
 	-device virtserialport,chardev=status,name=status)
 case $accel in
-tcg*) qemu+=(-cpu max) ;;
+# 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
+tcg*) qemu+=(-cpu max,la57=off) ;;
 *) qemu+=(-cpu host) ;;
 esac
 [ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
