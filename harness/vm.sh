@@ -124,7 +124,7 @@ ${append:+$append }init=$init -- $run"
 	-device virtserialport,chardev=status,name=status)
 case $accel in
 # 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
-tcg*) qemu+=(-cpu max,la57=off) ;;
+tcg*) qemu+=(-cpu "max,la57=off") ;;
 *) qemu+=(-cpu host) ;;
 esac
 [ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
