@@ -9,7 +9,7 @@ export BASE KERNEL_BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
 
 # What a command needs comes before it, and each step uses all processors by itself
 .NOTPARALLEL:
-.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz qemu migrate migrate-releases guest-kernel clean
+.PHONY: help demo test selftests expected mutation matrix test-clients tree kernel vm series refresh bench latency results fuzz soak qemu migrate migrate-releases guest-kernel clean
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
@@ -18,6 +18,7 @@ help:
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
 	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file, MUTANTS=listed)'
+	@echo 'make soak       the same life of a device again and again: does anything grow? (ROUNDS=1000, HOURS=2, FLAVOUR=debug)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'
 	@echo 'make tree       the git tree of the base kernel with the series applied'
@@ -62,6 +63,9 @@ mutation: need-tree-kernel-vm-selftests-profile kernel
 
 fuzz: need-tree-kernel-vm-selftests-fuzz tree
 	@harness/fuzz.sh
+
+soak: need-tree-kernel-vm-selftests kernel
+	@harness/soak.sh
 
 matrix: need-tree-kernel-vm-selftests kernel
 	@harness/matrix.sh

@@ -21,15 +21,16 @@
 /* What tests call their devices begins with that */
 #define DEV_NAME	"vdpa_selftest"
 
-struct vdpa_given vdpa_given;
+struct vdpa_given vdpa_given = { .times = 1 };
 
 static void usage(const char *program)
 {
 	fprintf(stderr,
-		"Usage: %s [-l] [-t PATTERN] [-w SECONDS] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
+		"Usage: %s [-l] [-t PATTERN] [-w SECONDS] [-i TIMES] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
 		"  -l  list the tests by name\n"
 		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
 		"  -w  a test that takes longer has failed\n"
+		"  -i  run them so many times, or until one fails\n"
 		"  -q  quick: do less often what is only done again and again\n"
 		"  -d  test this device instead of those that the test creates: it sends\n"
 		"      frames, and overwrites the first sectors of a disk\n"
@@ -63,7 +64,7 @@ int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:nkbrqlt:w:")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nkbrqlt:w:i:")) != -1) {
 		switch (opt) {
 		case 'd':
 			find_given(argv[0], optarg);
@@ -92,6 +93,9 @@ int vdpa_parse_args(int argc, char **argv)
 			break;
 		case 'w':
 			vdpa_given.seconds = atoi(optarg);
+			break;
+		case 'i':
+			vdpa_given.times = atoi(optarg);
 			break;
 		default:
 			usage(argv[0]);

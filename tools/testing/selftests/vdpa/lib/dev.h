@@ -33,6 +33,7 @@ struct vdpa_given {
 	bool quick;
 	const char *pattern;	/* of the names of the tests to run */
 	int seconds;		/* after which a test has failed; 0: its own limit */
+	unsigned int times;	/* that all of these are run */
 	bool list;		/* do not run them, but say their names */
 };
 

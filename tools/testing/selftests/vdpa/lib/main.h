@@ -116,6 +116,7 @@ static bool kernel_complained(void)
 static int vdpa_test_main(int argc, char **argv)
 {
 	bool before = kernel_complained();
+	unsigned int i;
 	int r;
 
 	argc = vdpa_parse_args(argc, argv);
@@ -134,7 +135,8 @@ static int vdpa_test_main(int argc, char **argv)
 		return 1;
 	}
 
-	r = vdpa_supervise(test_harness_run, argc, argv);
+	for (i = 0; !r && i < vdpa_given.times; i++)
+		r = vdpa_supervise(test_harness_run, argc, argv);
 	if (before || !kernel_complained())
 		return r;
 	fprintf(stderr, "%s: the kernel complained: see its log\n", argv[0]);
