@@ -344,6 +344,37 @@ TEST_F(client, signals_go_to_the_newest_eventfd)
 	}
 }
 
+TEST_F(client, does_not_write_what_it_may_only_read)
+{
+	static const uint8_t nothing[CLIENT_BUF_SIZE];
+	const uint64_t iova = 16ULL << 20;
+	const size_t size = sizeof(*self->c.page);
+	void *page = vdpa_dev_alloc(&self->dev, size);
+
+	ASSERT_NE(NULL, page);
+	if (vdpa_given.no_loop && self->c.device_id == VIRTIO_ID_NET)
+		SKIP(return, "the device writes nothing");
+	ACK_COMPAT();
+	MAP_ALL();
+	ASSERT_EQ(0, client_map_at(&self->c, variant->asid, iova, page, size));
+	START();
+	EXPECT_IO();
+	self->c.in_iova = iova;
+	EXPECT_EQ(-EBADMSG, client_io(&self->c, IO_TIMEOUT_MS));
+	EXPECT_NE(0, memcmp(nothing, page, sizeof(nothing)));
+
+	ASSERT_EQ(0, client_unmap_at(&self->c, variant->asid, iova, size));
+	memset(page, 0, size);
+	ASSERT_EQ(0, client_map_perm(&self->c, variant->asid, iova, page, size, VHOST_ACCESS_RO));
+	EXPECT_NE(0, client_io(&self->c, client_window(&self->c)));
+	EXPECT_EQ(0, memcmp(nothing, page, sizeof(nothing)));
+
+	self->c.in_iova = 0;
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_unmap_at(&self->c, variant->asid, iova, size));
+	munmap(page, size);
+}
+
 TEST_F(client, silent_client_is_compat)
 {
 	COMPAT_RESET_DROPS();

@@ -69,6 +69,7 @@ struct vdpa_client {
 	unsigned int ring_asid;	/* ... and of its rings, with F_DESC_ASID */
 	unsigned int nvqs;
 	uint64_t iova;		/* where the device finds the page ... */
+	uint64_t in_iova;	/* where it writes to, if not in the page */
 	uint64_t ring_iova;	/* ... and the rings of virtqueues 0 and 1; 0: there */
 	struct client_page *page;
 	bool page_is_lent;	/* it is there after client_close() */

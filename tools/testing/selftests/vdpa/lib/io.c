@@ -114,11 +114,14 @@ void client_fill_frame(struct vdpa_client *c, uint8_t *frame, size_t len)
 	eth->h_proto = htobe16(ETH_P_TEST);
 }
 
+static uint64_t in_iova(const struct vdpa_client *c)
+{
+	return c->in_iova ?: client_iova(c, c->page->in);
+}
+
 void client_post_buffer(struct vdpa_client *c, unsigned int slot)
 {
-	struct client_part in = {
-		client_iova(c, c->page->in), sizeof(c->page->in), true
-	};
+	struct client_part in = { in_iova(c), sizeof(c->page->in), true };
 
 	client_post(c, 0, slot, &in, 1);
 }
@@ -149,13 +152,14 @@ static int client_io_net(struct vdpa_client *c, int timeout_ms)
 	       -EBADMSG : 0;
 }
 
-static void client_post_blk(struct vdpa_client *c, uint32_t type, uint8_t *data)
+static void client_post_blk(struct vdpa_client *c, uint32_t type)
 {
+	bool in = type == VIRTIO_BLK_T_IN;
 	struct virtio_blk_outhdr *hdr = (void *)c->page->ctrl;
 	uint8_t *status = c->page->ctrl + sizeof(*hdr);
 	struct client_part parts[] = {
 		{ client_iova(c, hdr), sizeof(*hdr), false },
-		{ client_iova(c, data), SECTOR_SIZE, type == VIRTIO_BLK_T_IN },
+		{ in ? in_iova(c) : client_iova(c, c->page->out), SECTOR_SIZE, in },
 		{ client_iova(c, status), 1, true },
 	};
 
@@ -179,7 +183,7 @@ static int client_io_blk(struct vdpa_client *c, int timeout_ms)
 
 	if (r)
 		return r;
-	client_post_blk(c, VIRTIO_BLK_T_IN, c->page->in);
+	client_post_blk(c, VIRTIO_BLK_T_IN);
 	r = client_kick(c, 0);
 	if (!r)
 		r = client_wait_blk(c, timeout_ms);
@@ -207,7 +211,7 @@ static unsigned int client_io_post(struct vdpa_client *c)
 	c->seed++;
 	memset(p->out, c->seed, SECTOR_SIZE);
 	memset(p->in, ~c->seed, SECTOR_SIZE);
-	client_post_blk(c, VIRTIO_BLK_T_OUT, p->out);
+	client_post_blk(c, VIRTIO_BLK_T_OUT);
 	return 0;
 }
 
