@@ -62,7 +62,7 @@ result()
 	local file=$work/${1// /-}
 
 	echo "$1: $(grep -v '^# ' "$file")"
-	sed -n '/unreferenced object/s/^.*unreferenced/LEAK: unreferenced/p; /^FAILED/p' "$file.err"
+	sed -n 's/^| unreferenced/LEAK: unreferenced/p; /^FAILED/p' "$file.err"
 }
 
 for parent in "${parents[@]}"; do
