@@ -17,7 +17,7 @@ help:
 	@echo 'make selftests  the selftests (T=vduse: one program; TEST=part: the tests with this in their name; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'
-	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file, MUTANTS=listed)'
+	@echo 'make fuzz       a fuzzer with a model against vhost-vdpa (MINUTES=10, or REPLAY=file, MUTANTS=listed; FLAVOUR=uml: faster without KVM)'
 	@echo 'make soak       the same life of a device again and again: does anything grow? (ROUNDS=1000, HOURS=2, FLAVOUR=debug)'
 	@echo 'make matrix     who can follow whom, for each parent (ROUNDS=2), in out/'
 	@echo 'make test-clients  programs that know nothing of us, in a virtual machine'

@@ -34,24 +34,35 @@ replay_inputs()
 		env FUZZ_PARENT="$parent" ${TRACE:+FUZZ_TRACE=1} "$build/fuzz/replay" "$@"
 }
 
+# shared_with WORK: words of vm.sh, into "shared", for the folder, and with QEMU for
+# memory that is the file "last" in it
+shared_with()
+{
+	if [ "$flavour" = uml ]; then
+		shared=(--writable "$1")
+		return
+	fi
+	shared=(--qemu "-fsdev local,id=fuzz,path=$1,security_model=none"
+		--qemu "-device virtio-9p-pci,fsdev=fuzz,mount_tag=fuzz"
+		--qemu "-object memory-backend-file,id=last,size=1M,share=on,mem-path=$1/last"
+		--qemu "-device ivshmem-plain,memdev=last")
+}
+
 # run_fuzz PARENT SECONDS FOLDER WORD...: libFuzzer in a machine, where the words of
 # vm.sh say, with FOLDER for what it finds
 run_fuzz()
 {
-	local parent=$1 seconds=$2 work=$3
+	local parent=$1 seconds=$2 work=$3 shared
 
 	shift 3
 	rm -rf "$work/found" "$work/cover"
 	mkdir -p "$work/corpus" "$work/found"
 	truncate -s 0 "$work/last"
 	truncate -s 1M "$work/last"
+	shared_with "$work"
 	# With one CPU nobody waits for another one, which a busy host may not run. What
 	# leaks is looked for when the corpus is replayed
 	"$top/harness/vm.sh" --flavour "$flavour" --smp 1 --timeout $((seconds + 300)) "$@" \
-		--append "$words kmemleak=off" \
-		--qemu "-fsdev local,id=fuzz,path=$work,security_model=none" \
-		--qemu "-device virtio-9p-pci,fsdev=fuzz,mount_tag=fuzz" \
-		--qemu "-object memory-backend-file,id=last,size=1M,share=on,mem-path=$work/last" \
-		--qemu "-device ivshmem-plain,memdev=last" \
-		-- "$top/harness/fuzz-guest.sh" "$build/fuzz/fuzz" "$parent" "$seconds" "$corpus"
+		--append "$words kmemleak=off" "${shared[@]}" -- "$top/harness/fuzz-guest.sh" \
+		"$build/fuzz/fuzz" "$parent" "$seconds" "$corpus" "$work"
 }

@@ -7,7 +7,9 @@
 # REPLAY    instead, run this file, one operation after the other, in the same kernel
 # MUTANTS   instead, say which of these bugs the corpus finds: names of harness/mutants,
 #           or "listed" for those of tools/testing/vdpa/fuzz/mutants
-# FLAVOUR   of the kernel (fuzz); "mutation" is faster, without KASAN, lockdep and coverage
+# FLAVOUR   of the kernel (fuzz); "uml" is the same as a program of the host, many times
+#           faster where virtual machines are emulated; "mutation" is without KASAN,
+#           lockdep and coverage
 
 . "$(dirname "$0")/fuzz-lib.sh"
 lock_build
@@ -96,6 +98,8 @@ for parent in "${parents[@]}"; do
 	echo "$parent:"
 	cat "$log/fuzz-said-$parent"
 done
+# Modules of user-mode Linux call by registers, in which the calls cannot be told apart. What it
+# has found is in the corpus of the other flavour, too
 [ "$flavour" = fuzz ] || exit $failed
 for parent in "${parents[@]}"; do
 	cat "$build/fuzz/$parent/cover" 2>/dev/null || true

@@ -17,10 +17,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char *run;
@@ -42,7 +44,9 @@ static bool write_file(const char *path, const char *text)
 
 static void reset(void)
 {
-	write_file("/proc/sysrq-trigger", "b");
+	/* User-mode Linux has no SysRq, and would begin again */
+	if (!write_file("/proc/sysrq-trigger", "b"))
+		reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
 }
@@ -118,7 +122,9 @@ static void set_up(const char *modules)
 	must_mount("devpts", "/dev/pts", NULL);
 	must_mount("tmpfs", "/dev/shm", "mode=1777");
 	must_mount("tmpfs", "/run", NULL);
-	must_mount("hugetlbfs", "/dev/hugepages", NULL);
+	/* Not in user-mode Linux */
+	if (mount("hugetlbfs", "/dev/hugepages", "hugetlbfs", 0, NULL) && errno != ENODEV)
+		fail("cannot mount /dev/hugepages");
 	must_mount("debugfs", "/sys/kernel/debug", NULL);
 	/* Only a debug kernel has these */
 	if (!mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
@@ -192,13 +198,44 @@ static int port(const char *name)
 	}
 }
 
+/* terminal: one of user-mode Linux, which leads to a file of the host, as it is */
+static int terminal(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	struct termios mode;
+
+	if (fd < 0 || tcgetattr(fd, &mode))
+		fail("no %s", path);
+	cfmakeraw(&mode);
+	if (tcsetattr(fd, TCSANOW, &mode))
+		fail("%s is not as it should be", path);
+	return fd;
+}
+
+/* way_out: to what the host has for "output" or "status" */
+static int way_out(const char *name)
+{
+	if (!*value("VM_UML"))
+		return port(name);
+	return terminal(strcmp(name, "status") ? "/dev/tty1" : "/dev/tty2");
+}
+
+/* say_status: as the last thing */
+static void say_status(int code)
+{
+	int fd = way_out("status");
+
+	dprintf(fd, "%d\n", code);
+	tcdrain(fd);
+}
+
 static void command(bool interactive)
 {
 	char path[4096];
 	int in, out;
 
 	in = open(interactive ? "/dev/hvc0" : "/dev/null", interactive ? O_RDWR : O_RDONLY);
-	out = interactive ? in : port("output");
+	out = interactive ? in : way_out("output");
 	if (in < 0)
 		fail("no terminal");
 	if (interactive) {
@@ -275,6 +312,6 @@ int main(int argc, char **argv)
 	code = run_command(*value("VM_INTERACTIVE"));
 	if (*value("VM_KMEMLEAK"))
 		look_for_leaks();
-	dprintf(port("status"), "%d\n", code);
+	say_status(code);
 	reset();
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# kernel.sh [fast|debug|mutation|fuzz]: build the kernel of the tree, and the modules that the
+# kernel.sh [fast|debug|mutation|fuzz|uml]: build the kernel of the tree, and the modules that the
 # series can touch once more from the sources of the base.
 
 . "$(dirname "$0")/modules-lib.sh"
@@ -8,10 +8,15 @@ lock_build
 
 flavour=${1:-fast}
 obj=$(obj_dir "$flavour")
+image=$(image_of "$flavour")
+image=${image#"$top"/}
 mods=$build/mods/$flavour
 fragments=() flags=()
-names=(guest vdpa "$flavour")
-[ "$flavour" != fuzz ] || names=(guest vdpa debug fuzz)
+case $flavour in
+fuzz) names=(guest vdpa debug fuzz) ;;
+uml) names=(guest vdpa debug fuzz uml) ;;
+*) names=(guest vdpa "$flavour") ;;
+esac
 for fragment in "${names[@]}"; do
 	fragments+=("$top/harness/config/$fragment.config")
 done
@@ -26,16 +31,27 @@ need kernel
 export KBUILD_BUILD_USER=vdpa-persist KBUILD_BUILD_HOST=localhost \
 	KBUILD_BUILD_VERSION=1 KBUILD_BUILD_TIMESTAMP='2023-01-01 00:00:00 UTC'
 
+without=$top/harness/config/$flavour.without
 configure()
 {
-	(cd "$tree" && ARCH=x86_64 scripts/kconfig/merge_config.sh -n -O "$obj" \
-		kernel/configs/tiny-base.config "${fragments[@]}")
+	local fragment used=() number=0
+
+	rm -rf "$obj/fragments"
+	mkdir "$obj/fragments"
+	for fragment in "${fragments[@]}"; do
+		number=$((number + 1))
+		used+=("$obj/fragments/$number")
+		grep -vwFf <(list "$without") "$fragment" >"$obj/fragments/$number" || true
+	done
+	(cd "$tree" && ARCH=$(arch_of "$obj") scripts/kconfig/merge_config.sh -n -O "$obj" \
+		kernel/configs/tiny-base.config "${used[@]}")
 }
 
 # The configuration follows from the fragments and from what the tree has made
 # of the Kconfig files
 configuration=$({
 	cat "${fragments[@]}"
+	list "$without"
 	git -C "$tree" rev-parse 'base^{tree}'
 	git -C "$tree" diff base -- '*Kconfig*'
 } | sha256sum)
@@ -55,23 +71,30 @@ for checker in lockdep kmemleak debugobjects; do
 done
 # Of what the fuzzer drives, its coverage: objects by their names, which nothing
 # else in this configuration has
-if [ "$flavour" = fuzz ]; then
+if [ "$flavour" = fuzz ] || [ "$flavour" = uml ]; then
 	for covered in $(list "$top/harness/config/fuzz.objects"); do
 		flags+=("KCOV_INSTRUMENT_$(basename "$covered" .c).o=y")
 	done
+fi
+
+# User-mode Linux of 6.1 offers to modules a function that later C libraries do not have.
+# Besides it, what its Makefile says
+if [ "$flavour" = uml ] && grep -q __xmknod "$tree/arch/um/os-Linux/user_syms.c"; then
+	flags+=("LINK_WRAPS=$(printf -- '-Wl,--wrap,%s ' malloc free calloc)-Wl,--defsym,__xmknod=0")
 fi
 
 # If anything fails, there is no kernel to run, rather than the one before
 complete=''
 trap '[ "$complete" ] || rm -rf "$mods" "$mods-unpatched"' EXIT
 step "building the $flavour kernel (the first time takes minutes)"
-logged "build-$flavour" kmake "${flags[@]}" bzImage modules
+logged "build-$flavour" kmake "${flags[@]}" "$(basename "$image")" modules
 rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 
-if [ "$flavour" = fuzz ]; then
+# Only the fuzzer runs in these, with the patched modules and planted bugs
+if [ "$flavour" = fuzz ] || [ "$flavour" = uml ]; then
 	complete=y
-	step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"
+	step "kernel: $image"
 	exit
 fi
 
@@ -83,4 +106,4 @@ fi
 step "building the unpatched modules beside it"
 build_modules "$flavour" base "$obj-unpatched" "$mods-unpatched"
 complete=y
-step "kernel: ${obj#"$top"/}/arch/x86/boot/bzImage"
+step "kernel: $image"

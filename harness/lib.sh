@@ -161,8 +161,17 @@ obj_dir()
 {
 	case $1 in
 	fast) echo "$build/obj" ;;
-	debug | mutation | fuzz) echo "$build/obj-$1" ;;
-	*) die "no such flavour: $1 (fast, debug, mutation or fuzz)" ;;
+	debug | mutation | fuzz | uml) echo "$build/obj-$1" ;;
+	*) die "no such flavour: $1 (fast, debug, mutation, fuzz or uml)" ;;
+	esac
+}
+
+# What of it is run
+image_of()
+{
+	case $1 in
+	uml) echo "$(obj_dir uml)/linux" ;;
+	*) echo "$(obj_dir "$1")/arch/x86/boot/bzImage" ;;
 	esac
 }
 

@@ -5,9 +5,18 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# arch_of OBJ
+arch_of()
+{
+	case $1 in
+	*/obj-uml) echo um ;;
+	*) echo x86_64 ;;
+	esac
+}
+
 kmake()
 {
-	make -C "$tree" O="$obj" ARCH=x86_64 LOCALVERSION= -j"$jobs" "$@"
+	make -C "$tree" O="$obj" ARCH="$(arch_of "$obj")" LOCALVERSION= -j"$jobs" "$@"
 }
 
 # The model of the ConnectX firmware, and what Kconfig would say if mlx5_vdpa could

@@ -8,7 +8,7 @@ usage()
 {
 	cat <<-'EOF'
 	usage: harness/vm.sh [option]... [--] [command]...
-	  --flavour fast|debug  which kernel (fast)
+	  --flavour fast|debug  which kernel (fast); "uml" is a program of the host
 	  --unpatched           with the modules of the base instead of ours
 	  --modules DIR         with the modules installed there instead of ours
 	  --icount              one CPU, and a clock that counts its instructions
@@ -20,6 +20,7 @@ usage()
 	  --qemu WORDS          more words for QEMU's command line, such as devices
 	  --iommu               with an IOMMU, for devices with iommu_platform=on
 	  --mlx5                with a PCI device that the mlx5 model drives; twice for two
+	  --writable DIR        uml: what is written to this folder of the host is kept
 	  --show                print the command line of QEMU
 	The command runs as root in the repository's folder. It can change any file,
 	but what it writes is gone afterwards. Its exit status is that of the run; a
@@ -28,7 +29,7 @@ usage()
 }
 
 flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
-append='' words=() show='' modules='' models=0
+append='' words=() show='' modules='' models=0 writable=''
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
@@ -52,6 +53,7 @@ while [ $# != 0 ]; do
 		words+=(-object "memory-backend-ram,id=mlx5-$models,size=1M,share=on"
 			-device "ivshmem-plain,memdev=mlx5-$models")
 		;;
+	--writable) writable=$2; shift ;;
 	--show) show=y ;;
 	--help) usage; exit ;;
 	--) shift; break ;;
@@ -63,8 +65,7 @@ done
 [ "$flavour" = debug ] || kmemleak=''
 
 need vm
-obj=$(obj_dir "$flavour")
-image=$obj/arch/x86/boot/bzImage
+image=$(image_of "$flavour")
 modules=${modules:-$build/mods/$flavour$unpatched}/lib/modules
 if [ ! -e "$image" ] || [ ! -e "$modules" ]; then
 	die "there is no $flavour kernel: make kernel first"
@@ -105,40 +106,68 @@ cat >"$run/env" <<-EOF
 	VM_INTERACTIVE=$interactive
 	VM_KMEMLEAK=$kmemleak
 	VM_TERM=${TERM:-dumb}
+	VM_UML=$([ "$flavour" != uml ] || echo y)
 EOF
 
-# no_timer_check: on a busy host the timer ticks too late for that check
-# shellcheck disable=SC2054 # QEMU wants the commas
-qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
-	-machine q35 "${words[@]}" -accel "$accel" -m "$mem" -smp "$smp"
-	-kernel "$image"
-	-append "console=ttyS0 root=host rootfstype=9p ro
-rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose
-panic=-1 oops=panic panic_on_warn=1 no_timer_check sysctl.kernel.hung_task_panic=1
-${append:+$append }init=$init -- $run"
-	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap
-	-device virtio-9p-pci,fsdev=root,mount_tag=host
-	-chardev "file,id=console,path=$console" -serial chardev:console
-	-device virtio-serial-pci,max_ports=8
-	-chardev "file,id=status,path=$run/status"
-	-device virtserialport,chardev=status,name=status)
-case $accel in
-# 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
-tcg*) qemu+=(-cpu "max,la57=off") ;;
-*) qemu+=(-cpu host) ;;
-esac
-[ ! "${icount:-}" ] || qemu+=(-icount "shift=0,sleep=off")
-if [ "$interactive" ]; then
-	timeout=0
-	qemu+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
+# What it is told with both kinds of machine
+common="ro panic=-1 oops=panic panic_on_warn=1 sysctl.kernel.hung_task_panic=1 $append"
+
+# for_qemu: put into "machine" the command line for it
+for_qemu()
+{
+	# no_timer_check: on a busy host the timer ticks too late for that check
+	# shellcheck disable=SC2054 # QEMU wants the commas
+	machine=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
+		-machine q35 "${words[@]}" -accel "$accel" -m "$mem" -smp "$smp"
+		-kernel "$image"
+		-append "console=ttyS0 root=host rootfstype=9p no_timer_check
+rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose $common init=$init -- $run"
+		-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap
+		-device virtio-9p-pci,fsdev=root,mount_tag=host
+		-chardev "file,id=console,path=$console" -serial chardev:console
+		-device virtio-serial-pci,max_ports=8
+		-chardev "file,id=status,path=$run/status"
+		-device virtserialport,chardev=status,name=status)
+	case $accel in
+	# 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
+	tcg*) machine+=(-cpu "max,la57=off") ;;
+	*) machine+=(-cpu host) ;;
+	esac
+	[ ! "${icount:-}" ] || machine+=(-icount "shift=0,sleep=off")
+	if [ "$interactive" ]; then
+		machine+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
+	else
+		# Through a pipe: what opens /dev/stdout here would truncate a file
+		machine+=(-chardev "file,id=output,path=/dev/stdout"
+			-device "virtserialport,chardev=output,name=output")
+	fi
+	# Words on the kernel's command line are separated by spaces
+	machine=("${machine[@]//$'\n'/ }")
+}
+
+# for_uml: the same for user-mode Linux. Its second and third terminal are the output and
+# the status
+for_uml()
+{
+	local more
+
+	[ ! "$interactive" ] || die "a shell needs another flavour than uml"
+	machine=(unshare --mount --pid --fork --kill-child)
+	[ "$(id -u)" = 0 ] || machine+=(--map-root-user)
+	read -ra more <<<"console=tty0 con=null con0=null,fd:2 con1=null,fd:4 con2=null,fd:3 root=host rootfstype=hostfs uml_dir=$run/ kmemleak=off $common"
+	machine+=("$top/harness/uml.sh" "$run" "$writable" "$image" "mem=$mem" "${more[@]}"
+		"init=$init" -- "$run")
+}
+
+what=QEMU
+if [ "$flavour" = uml ]; then
+	what='user-mode Linux'
+	for_uml
 else
-	# Through a pipe: what opens /dev/stdout here would truncate a file
-	qemu+=(-chardev "file,id=output,path=/dev/stdout"
-		-device "virtserialport,chardev=output,name=output")
+	for_qemu
 fi
-# Words on the kernel's command line are separated by spaces
-qemu=("${qemu[@]//$'\n'/ }")
-[ ! "$show" ] || { printf '%q ' "${qemu[@]}"; echo; } >&2
+[ ! "$interactive" ] || timeout=0
+[ ! "$show" ] || { printf '%q ' "${machine[@]}"; echo; } >&2
 
 code=0
 # Nothing outlives this script, whatever ends it
@@ -146,12 +175,12 @@ boot()
 {
 	code=0
 	setpriv --pdeathsig KILL timeout --foreground -k 5 "$timeout" \
-		setpriv --pdeathsig KILL "${qemu[@]}" </dev/null 2>"$run/qemu" |
+		setpriv --pdeathsig KILL "${machine[@]}" </dev/null 2>"$run/qemu" |
 		tee "$run/output" || code=${PIPESTATUS[0]}
 }
 
 if [ "$interactive" ]; then
-	"${qemu[@]}" || code=$?
+	"${machine[@]}" || code=$?
 else
 	boot
 	# TCG was seen to do so while a guest booted, once in thousands of times
@@ -180,14 +209,27 @@ splat='BUG:|kernel BUG at|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general prote
 splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
 splat+='|non-static key|INFO: task .* blocked|detected (expedited )?stall|unreferenced object'
 
+splat+='|suspicious rcu_[a-z_]*\(\) usage'
+
+# console_said: without what user-mode Linux of 6.1 does wrong whatever it runs: when a process
+# forks, it looks at the ranges of its memory and has no lock
+console_said()
+{
+	if [ "$flavour" = uml ]; then
+		grep -avE 'WARNING: suspicious RCU usage|lib/maple_tree.c:[0-9]+ suspicious' "$console"
+	else
+		cat "$console"
+	fi
+}
+
 status=$(cat "$run/status" 2>/dev/null || true)
-complaint=$(grep -aoE -m 1 "($splat).*" "$console" | head -n 1 | tr -d '\r') || true
+complaint=$(console_said | grep -aoE -m 1 "($splat).*" | head -n 1 | tr -d '\r') || true
 if [ "$complaint" ]; then
 	fail 99 "the kernel complained: $complaint" "$splat"
 elif [ "$code" = 124 ] || [ "$code" = 137 ]; then
 	fail 124 "the guest did not end within $timeout seconds"
 elif [ "$code" != 0 ]; then
-	fail 99 "QEMU ended with status $code"
+	fail 99 "$what ended with status $code"
 elif [ -z "$status" ]; then
 	fail 99 "the guest ended without a status"
 elif [ "$status" != 0 ] && [ ! "$interactive" ]; then

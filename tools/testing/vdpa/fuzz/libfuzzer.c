@@ -2,16 +2,19 @@
 /*
  * For clang's libFuzzer. What it needs of the environment:
  *
- * FUZZ_LAST   the resource file of an ivshmem device, to which each input is copied
- *             before it runs: the host has it if the kernel dies
- * FUZZ_COVER  where to list, at the end, the places in the kernel that were reached
+ * FUZZ_LAST       the resource file of an ivshmem device, to which each input is copied
+ *                 before it runs: the host has it if the kernel dies
+ * FUZZ_LAST_FILE  instead, a file of the host's, which user-mode Linux writes at once
+ * FUZZ_COVER      where to list, at the end, the places in the kernel that were reached
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -25,6 +28,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
 
 static uint8_t *last;
+static int last_file = -1;
 static uint64_t began;
 
 static void at_end(void)
@@ -38,17 +42,48 @@ static void at_end(void)
 		cover_write(getenv("FUZZ_COVER"));
 }
 
+static void must(bool good, const char *what)
+{
+	if (good)
+		return;
+	perror(what);
+	exit(1);
+}
+
+static void open_last(void)
+{
+	const char *memory = getenv("FUZZ_LAST"), *path = getenv("FUZZ_LAST_FILE");
+	int fd;
+
+	if (memory) {
+		fd = open(memory, O_RDWR | O_CLOEXEC);
+		must(fd >= 0, memory);
+		last = mmap(NULL, LAST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		must(last != MAP_FAILED, memory);
+	}
+	if (path) {
+		last_file = open(path, O_RDWR | O_CLOEXEC);
+		must(last_file >= 0, path);
+	}
+}
+
+static void write_last(const uint8_t *data, uint32_t length)
+{
+	const struct iovec parts[] = {
+		{ &length, sizeof(length) }, { (void *)data, length },
+	};
+
+	if (last && length <= LAST_SIZE - sizeof(length)) {
+		memcpy(last, &length, sizeof(length));
+		memcpy(last + sizeof(length), data, length);
+	}
+	if (last_file >= 0)
+		must(pwritev(last_file, parts, 2, 0) > 0, "the file of the last input");
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *path = getenv("FUZZ_LAST");
-	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		last = mmap(NULL, LAST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (path && (!last || last == MAP_FAILED)) {
-		perror(path);
-		exit(1);
-	}
+	open_last();
 	fuzz_init();
 	cover_init();
 	began = now_ms();
@@ -59,12 +94,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint32_t length = size;
-
-	if (last && size <= LAST_SIZE - sizeof(length)) {
-		memcpy(last, &length, sizeof(length));
-		memcpy(last + sizeof(length), data, size);
-	}
+	write_last(data, size);
 	fuzz_one(data, size);
 
 	return 0;
