@@ -582,10 +582,12 @@ static void op_stranger(const struct op *op)
 /* The page of the client's rings and buffers, where the device finds them in this space */
 static void ring_page(uint32_t asid, uint8_t type)
 {
+	/* A client that knows of one space means that */
+	bool has_asid = model.acked & BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID);
 	const struct model_msg msg = {
 		.version = 2, .len = sizeof(struct vhost_msg_v2), .asid = asid, .type = type,
 		.perm = VHOST_ACCESS_RW, .iova = RING_IOVA, .size = sizeof(*client.page),
-		.addr = (uintptr_t)pages[asid],
+		.addr = (uintptr_t)pages[has_asid ? asid : 0],
 	};
 
 	message(&msg);
