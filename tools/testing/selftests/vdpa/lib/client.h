@@ -74,7 +74,7 @@ struct vdpa_client {
 	struct client_page *page;
 	bool page_is_lent;	/* it is there after client_close() */
 	int kick[CLIENT_RINGS];
-	volatile uint16_t *doorbell;	/* instead of these, if it is mapped */
+	uint16_t *doorbell;	/* instead of these, if it is mapped */
 	int call[CLIENT_RINGS];
 	uint8_t mac[6];
 	uint8_t seed;		/* makes each request different */

@@ -48,7 +48,7 @@ void client_post(struct vdpa_client *c, unsigned int ring, unsigned int first,
 int client_kick(struct vdpa_client *c, unsigned int ring)
 {
 	if (c->doorbell) {
-		*c->doorbell = ring;
+		__atomic_store_n(c->doorbell, ring, __ATOMIC_RELEASE);
 		return 0;
 	}
 
