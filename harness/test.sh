@@ -102,7 +102,8 @@ echo "where the time went: seconds of processors, script"
 awk '{ printf "%8.0f  %s\n", $2 + $3, $4; sum += $2 + $3 }
      END { printf "%8.0f  in all\n", sum }' "$log/check/scripts" | sort -n
 echo "and the longest checks: seconds, check"
-sort -rn "$log/check/times" | head -n 15 | sed -E 's/^([0-9]+) /\1\t/' | awk -F '\t' '{ printf "%8d  %s\n", $1, $2 }'
+# All of it is read: with more than a pipe holds, head would end sort, and this script
+sort -rn "$log/check/times" | awk 'NR <= 15 { seconds = $1; sub(/^[0-9]+ /, ""); printf "%8d  %s\n", seconds, $0 }'
 
 passed=$(grep -c pass "$TALLY" || true)
 failed=$(grep -c fail "$TALLY" || true)
