@@ -102,7 +102,7 @@ echo "where the time went: seconds of processors, script"
 awk '{ printf "%8.0f  %s\n", $2 + $3, $4; sum += $2 + $3 }
      END { printf "%8.0f  in all\n", sum }' "$log/check/scripts" | sort -n
 echo "and the longest checks: seconds, check"
-# All of it is read: with more than a pipe holds, head would end sort, and this script
+# All of it is read: head can end sort while it still writes, and pipefail this script
 sort -rn "$log/check/times" | awk 'NR <= 15 { seconds = $1; sub(/^[0-9]+ /, ""); printf "%8d  %s\n", seconds, $0 }'
 
 passed=$(grep -c pass "$TALLY" || true)
