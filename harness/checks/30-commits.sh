@@ -24,6 +24,8 @@ obj=$(obj_dir fast)
 read -ra headers <<<"$(series_headers)"
 # Drivers that the kernel does not have, and that compile all the same
 read -ra more_config <<<"$(base_key drivers)"
+# A source that this kernel has no use for
+not_compiled=$(base_key not_compiled)
 
 # folders: those that there are; not every commit has the model of the firmware
 folders()
@@ -78,7 +80,7 @@ compiled()
 	local changed file missing=''
 
 	changed=$(gt diff --no-renames --diff-filter=d --name-only "$1^" "$1" -- "${dirs[@]}")
-	for file in $(grep '\.c$' <<<"$changed" || true); do
+	for file in $(grep '\.c$' <<<"$changed" | grep -vxF "${not_compiled:-none}" || true); do
 		[ "$source/${file%.c}.o" -nt "$source/$file" ] || { echo "$file was not compiled"; missing=y; }
 	done
 	[ ! "$missing" ]
