@@ -11,7 +11,8 @@ others()
 	local file=$1
 
 	shift
-	grep -vE "^($(tr ' ' '|' <<<"$*")) " "$file" || true
+	grep -E '^[^ #]+ without ' "$file" || true
+	grep -vE "^([^ #]+ without |($(tr ' ' '|' <<<"$*")) )" "$file" || true
 }
 
 # update LIST RESULTS [VERDICT]: from what was run with all its tests

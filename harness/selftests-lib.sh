@@ -5,8 +5,9 @@
 # patches/<base>/expected-skips has a line "PROGRAM TEST" for each test that cannot
 # run for one of its variants. patches/<base>/expected-unpatched has "PROGRAM TEST
 # pass|fail|skip" for the modules of the base, "PROGRAM none" if it cannot run there, or
-# "PROGRAM without PATTERN" for tests of it that cannot. patches/<base>/expected-nowhere has a line "PROGRAM FIXTURE.TEST" for each test
-# that can run for none of its variants, of which all are skipped, too.
+# "PROGRAM without PATTERN" for tests of it that cannot. patches/<base>/expected-nowhere has
+# a line "PROGRAM FIXTURE.TEST" for each test that can run for none of its variants, of which
+# all are skipped, too.
 #
 # "make expected" makes the first two from what was run last, in the debug kernel and,
 # unpatched, in the fast one.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # soak.sh [PARENT]...: hand-over, kill, delete, hot-plug and reset under traffic, again
 # and again in one machine for each parent, or these: whether anything that is in use
-# grows. Ends with "N rounds, N leaks"; into out/<base>/soak-<flavour>….txt.
+# grows. Ends with "N rounds, N leaks"; and is in out/<base>/soak-<flavour>...txt.
 # What is one round: see soak-guest.sh.
 #
 # ROUNDS   how many for each parent (1000, or with HOURS as many as there is time for)
@@ -20,7 +20,7 @@ rounds=${ROUNDS:-1000} seconds=$((7 * 24 * 3600))
 if [ "${HOURS:-}" ]; then
 	rounds=${ROUNDS:-1000000}
 	seconds=$(awk -v hours="$HOURS" -v jobs="$jobs" -v parents=${#parents[@]} \
-		'BEGIN { print int(3600 * hours * (jobs < parents ? jobs / parents : 1)) }')
+		'BEGIN { print int(3600 * hours / int((parents + jobs - 1) / jobs)) }')
 fi
 
 lock_build

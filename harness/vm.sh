@@ -152,6 +152,7 @@ for_uml()
 	local more
 
 	[ ! "$interactive" ] || die "a shell needs another flavour than uml"
+	[ "${#words[@]}${icount:-}" = 0 ] || die "user-mode Linux has no devices of QEMU, nor its clock"
 	machine=(unshare --mount --pid --fork --kill-child)
 	[ "$(id -u)" = 0 ] || machine+=(--map-root-user)
 	read -ra more <<<"console=tty0 con=null con0=null,fd:2 con1=null,fd:4 con2=null,fd:3 root=host rootfstype=hostfs uml_dir=$run/ kmemleak=off $common"
@@ -184,7 +185,7 @@ if [ "$interactive" ]; then
 else
 	boot
 	# TCG was seen to do so while a guest booted, once in thousands of times
-	if [ "$code" = 139 ] && [ ! -s "$run/output" ]; then
+	if [ "$code" = 139 ] && [ "$what" = QEMU ] && [ ! -s "$run/output" ]; then
 		step "QEMU itself crashed before the guest had said anything: once more"
 		boot
 	fi
@@ -195,7 +196,7 @@ fail()
 {
 	{
 		if [ "${3:-}" ]; then
-			grep -aE -B 2 -A 57 -m 1 "$3" "$console"
+			grep -aE -B 2 -A 57 -m 1 "$3" <(console_said)
 		else
 			tail -n 60 "$console"
 		fi | sed 's/^/| /; s/\r$//'
@@ -208,8 +209,7 @@ fail()
 splat='BUG:|kernel BUG at|WARNING:|KASAN:|UBSAN:|Oops|Kernel panic|general protection fault'
 splat+='|possible (circular|recursive|irq lock)|inconsistent lock state'
 splat+='|non-static key|INFO: task .* blocked|detected (expedited )?stall|unreferenced object'
-
-splat+='|suspicious rcu_[a-z_]*\(\) usage'
+splat+='|suspicious rcu_[a-z_]*\(\) usage|Illegal context switch in RCU'
 
 # console_said: without what user-mode Linux of 6.1 does wrong whatever it runs: when a process
 # forks, it looks at the ranges of its memory and has no lock

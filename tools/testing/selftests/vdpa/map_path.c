@@ -387,6 +387,8 @@ static bool stops_when_killed(const struct vdpa_dev *dev)
 		map_long(dev);
 		_exit(1);
 	}
+	if (pid < 0)
+		return false;
 	do {
 		ended = waitpid(pid, NULL, WNOHANG);
 	} while (!ended && pins_ever() < before + BULK_PAGES);

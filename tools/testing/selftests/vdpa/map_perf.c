@@ -98,7 +98,9 @@ static void *alloc_thp(size_t size)
 
 static void *alloc_hugetlb(size_t size)
 {
-	long missing = size / HUGE - read_key("/proc/meminfo", "HugePages_Free:");
+	/* Some that are free are promised to others */
+	long missing = size / HUGE - read_key("/proc/meminfo", "HugePages_Free:") +
+		       read_key("/proc/meminfo", "HugePages_Rsvd:");
 	char pages[24];
 
 	if (missing > 0) {

@@ -100,8 +100,12 @@ void end_with_parent(void)
  */
 static int be_alone(const char *program)
 {
-	int fd = open("/sys/bus", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd;
 
+	/* With -d it deletes none */
+	if (vdpa_given.name[0])
+		return -1;
+	fd = open("/sys/bus", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || !flock(fd, LOCK_EX | LOCK_NB))
 		return fd;
 	fprintf(stderr, "%s: there is another program that has such devices\n", program);
