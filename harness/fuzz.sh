@@ -7,8 +7,8 @@
 # REPLAY    instead, run this file, one operation after the other, in the same kernel
 # MUTANTS   instead, say which of these bugs the corpus finds: names of harness/mutants,
 #           or "listed" for those of tools/testing/vdpa/fuzz/mutants
-# FLAVOUR   of the kernel (fuzz); "uml" is the same as a program of the host, many times
-#           faster where virtual machines are emulated; "mutation" is without KASAN,
+# FLAVOUR   of the kernel (fuzz); "uml" is the same as a program of the host, about four
+#           times as fast where virtual machines are emulated; "mutation" is without KASAN,
 #           lockdep and coverage
 
 . "$(dirname "$0")/fuzz-lib.sh"

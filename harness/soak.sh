@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # soak.sh [PARENT]...: hand-over, kill, delete, hot-plug and reset under traffic, again
 # and again in one machine for each parent, or these: whether anything that is in use
-# grows. Ends with "N rounds, N leaks"; and is in out/<base>/soak-<flavour>...txt.
+# grows. What it prints ends with "N rounds, N leaks", and is in out/<base>, too.
 # What is one round: see soak-guest.sh.
 #
 # ROUNDS   how many for each parent (1000, or with HOURS as many as there is time for)
