@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/vhost.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,6 +308,25 @@ static void delete_all(void)
 			break;
 	}
 	vduse_daemon_cleanup(DEV_NAME);
+}
+
+static size_t count(const char *pattern)
+{
+	size_t n;
+	glob_t g;
+
+	if (glob(pattern, 0, NULL, &g))
+		return 0;
+	n = g.gl_pathc;
+	globfree(&g);
+
+	return n;
+}
+
+bool vdpa_dev_of_others(void)
+{
+	return count("/sys/bus/vdpa/devices/*") !=
+	       count("/sys/bus/vdpa/devices/" DEV_NAME "*");
 }
 
 /* For want of rights, or of a kernel that has such devices: nothing that is broken */

@@ -59,6 +59,8 @@ void vdpa_dev_put(struct vdpa_dev *dev);
  * names the only one, the parent has no more
  */
 int vdpa_dev_get_second(struct vdpa_dev *dev, const struct vdpa_parent *parent);
+/* Of any parent: is there one that is not of these tests? */
+bool vdpa_dev_of_others(void);
 /* Blocks while it is open */
 int vdpa_dev_del(const struct vdpa_dev *dev);
 /* May be bound to another driver and back: it is the test's, or -r says so */

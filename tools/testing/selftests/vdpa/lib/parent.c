@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "parent.h"
@@ -16,6 +18,11 @@ int vdpa_load_parent(const struct vdpa_parent *parent, const char **why)
 int vdpa_unload_parent(const struct vdpa_parent *parent)
 {
 	return parent->ops->unload();
+}
+
+int vdpa_remove_module(const struct vdpa_parent *parent)
+{
+	return syscall(SYS_delete_module, parent->module, O_NONBLOCK) ? -errno : 0;
 }
 
 bool modules_are_loaded(const char *const modules[])

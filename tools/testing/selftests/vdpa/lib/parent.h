@@ -44,6 +44,7 @@ struct vdpa_parent_ops {
 struct vdpa_parent {
 	const struct vdpa_parent_ops *ops;
 	const char *mgmtdev;
+	const char *module;	/* which has added its devices */
 	bool batch;		/* .set_map rather than .dma_map */
 	unsigned int nas;	/* number of address spaces */
 	uint32_t device_id;	/* VIRTIO_ID_... */
@@ -63,36 +64,38 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 
 /* The simulator. More members of struct vdpa_parent may follow */
 #define SIM_NET(_batch, ...)						\
-	{ .ops = &sim_ops, .mgmtdev = "vdpasim_net", .batch = (_batch),	\
-	  .nas = 2, .device_id = VIRTIO_ID_NET, ##__VA_ARGS__ }
+	{ .ops = &sim_ops, .mgmtdev = "vdpasim_net", .module = "vdpa_sim_net",	\
+	  .batch = (_batch), .nas = 2, .device_id = VIRTIO_ID_NET, ##__VA_ARGS__ }
 #define SIM_BLK(_batch, ...)						\
-	{ .ops = &sim_ops, .mgmtdev = "vdpasim_blk", .batch = (_batch),	\
-	  .nas = 1, .device_id = VIRTIO_ID_BLOCK, ##__VA_ARGS__ }
+	{ .ops = &sim_ops, .mgmtdev = "vdpasim_blk", .module = "vdpa_sim_blk",	\
+	  .batch = (_batch), .nas = 1, .device_id = VIRTIO_ID_BLOCK, ##__VA_ARGS__ }
 
 /* mlx5_vdpa on the model of its firmware, tools/testing/vdpa/mlx5 */
 #define MLX5_NET							\
-	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
-	  .nas = 2, .device_id = VIRTIO_ID_NET }
+	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .module = "mlx5_vdpa",	\
+	  .batch = true, .nas = 2, .device_id = VIRTIO_ID_NET }
 #define MLX5_NET_RINGS(_resumable)					\
-	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
-	  .nas = 2, .device_id = VIRTIO_ID_NET, .desc_group = true,	\
-	  .resumable = (_resumable) }
+	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .module = "mlx5_vdpa",	\
+	  .batch = true, .nas = 2, .device_id = VIRTIO_ID_NET,		\
+	  .desc_group = true, .resumable = (_resumable) }
 #define MLX5_NET_MQ(_pairs)						\
-	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .batch = true,		\
-	  .nas = 2, .device_id = VIRTIO_ID_NET, .vq_pairs = (_pairs) }
+	{ .ops = &mlx5_ops, .mgmtdev = "mlx5", .module = "mlx5_vdpa",	\
+	  .batch = true, .nas = 2, .device_id = VIRTIO_ID_NET,		\
+	  .vq_pairs = (_pairs) }
 
 /* A disk in a process of the test's own, vduse_daemon.h */
 #define VDUSE_BLK_ENTRIES(_n)						\
-	{ .ops = &vduse_ops, .mgmtdev = "vduse", .batch = true,		\
-	  .nas = 1, .device_id = VIRTIO_ID_BLOCK, .entries = (_n) }
+	{ .ops = &vduse_ops, .mgmtdev = "vduse", .module = "vduse",	\
+	  .batch = true, .nas = 1, .device_id = VIRTIO_ID_BLOCK,	\
+	  .entries = (_n) }
 #define VDUSE_BLK	VDUSE_BLK_ENTRIES(VDUSE_ENTRIES)
 /* Entries in its IOTLB, few enough to have it full */
 #define VDUSE_ENTRIES	16
 
 /* A disk on the PCI bus, at an address of which vp_vdpa takes it */
 #define VP_VDPA_BLK(_address)						\
-	{ .ops = &vp_vdpa_ops, .mgmtdev = (_address), .batch = true,	\
-	  .nas = 1, .device_id = VIRTIO_ID_BLOCK }
+	{ .ops = &vp_vdpa_ops, .mgmtdev = (_address), .module = "vp_vdpa",	\
+	  .batch = true, .nas = 1, .device_id = VIRTIO_ID_BLOCK }
 
 /* Is it loaded as most tests have it, or not at all? */
 bool sim_is_standard(void);
@@ -102,6 +105,11 @@ void vp_vdpa_give_back(const char *address);
 
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
 int vdpa_unload_parent(const struct vdpa_parent *parent);
+/*
+ * Remove only the module that has added the devices, and with it those. -EAGAIN: it is
+ * in use
+ */
+int vdpa_remove_module(const struct vdpa_parent *parent);
 
 /* For those who implement a parent. Load what of @modules is missing ... */
 int load_modules(const char *const modules[], const char **why);
