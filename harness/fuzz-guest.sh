@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# fuzz-guest.sh PROGRAM PARENT SECONDS CORPUS FOLDER: in the guest of fuzz.sh, which shares
+# fuzz-guest.sh PROGRAM PARENT SECONDS CORPUS FOLDER FACTS: in the guest of fuzz.sh, which shares
 # a folder with it for what is found, in which is the last input; with QEMU, it is in the
 # memory of a PCI device.
 
 set -eu
-program=$1 parent=$2 seconds=$3 corpus=$4 folder=$5
+program=$1 parent=$2 seconds=$3 corpus=$4 folder=$5 facts=$6
 
 # last_of_qemu: where the memory for the last input is
 last_of_qemu()
@@ -29,7 +29,7 @@ else
 	FUZZ_LAST=$(last_of_qemu)
 	export FUZZ_LAST
 fi
-export FUZZ_PARENT=$parent FUZZ_COVER=/run/fuzz/cover
+export FUZZ_PARENT=$parent FUZZ_FACTS=$facts FUZZ_COVER=/run/fuzz/cover
 cd /run/fuzz
-exec "$program" -max_total_time="$seconds" -max_len=130 -len_control=0 -timeout=120 \
+exec "$program" -max_total_time="$seconds" -max_len=130 -len_control=0 -timeout=600 \
 	-rss_limit_mb=0 -reload=0 -use_cmp=0 -report_slow_units=100000 -print_final_stats=1 -artifact_prefix=found/ corpus "$corpus"

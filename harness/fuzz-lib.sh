@@ -7,6 +7,8 @@
 fuzz=$top/tools/testing/vdpa/fuzz
 corpus=$fuzz/corpus
 parents=(set_map dma_map)
+# What the model has to know of this base
+facts=$(list "$patches/fuzz-facts" | xargs)
 flavour=${FLAVOUR:-fuzz}
 # The eighth mapping of a page is not one too many. What allocates from these caches can be
 # made to fail; kmemleak, with its own, is not counted with it
@@ -31,7 +33,7 @@ replay_inputs()
 	shift 2
 	read -ra options <<<"$where"
 	"$top/harness/vm.sh" "${options[@]}" --smp 1 --append "$words" -- \
-		env FUZZ_PARENT="$parent" ${TRACE:+FUZZ_TRACE=1} "$build/fuzz/replay" "$@"
+		env FUZZ_PARENT="$parent" FUZZ_FACTS="$facts" ${TRACE:+FUZZ_TRACE=1} "$build/fuzz/replay" "$@"
 }
 
 # shared_with WORK: words of vm.sh, into "shared", for the folder, and with QEMU for
@@ -64,5 +66,5 @@ run_fuzz()
 	# leaks is looked for when the corpus is replayed
 	"$top/harness/vm.sh" --flavour "$flavour" --smp 1 --timeout $((seconds + 300)) "$@" \
 		--append "$words kmemleak=off" "${shared[@]}" -- "$top/harness/fuzz-guest.sh" \
-		"$build/fuzz/fuzz" "$parent" "$seconds" "$corpus" "$work"
+		"$build/fuzz/fuzz" "$parent" "$seconds" "$corpus" "$work" "$facts"
 }

@@ -12,7 +12,8 @@
 build_fuzz replay
 # Of what the result depends on, besides what it does of each check
 leak=$top/harness/mutants/unmap-leaks-a-pin.mutant
-contents=$( (find "$fuzz" -type f | sort; echo "$leak") | xargs cat | sha256sum | cut -c1-16)
+contents=$( (find "$fuzz" "$patches/expected-fuzz" -type f | sort; echo "$leak") | xargs cat | sha256sum)
+contents=$(sha256sum <<<"$contents $facts" | cut -c1-16)
 
 # passes PARENT CONTENTS: all that was to fail has failed, and all that was to be probed was
 passes()
@@ -25,8 +26,8 @@ passes()
 	}
 	said=$(tr -d '\r' <"$output" | sed -n 's/^ok: //p')
 	echo "$1: $said"
-	grep -qxF "$1: $said" "$fuzz/expected" || {
-		grep "^$1: " "$fuzz/expected" | sed 's/$/ (expected)/'
+	grep -qxF "$1: $said" "$patches/expected-fuzz" || {
+		grep "^$1: " "$patches/expected-fuzz" | sed 's/$/ (expected)/'
 		return 1
 	}
 }

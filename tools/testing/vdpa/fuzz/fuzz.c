@@ -40,6 +40,11 @@
 #include "util.h"
 #include "virtio.h"
 
+/* Not in the headers of all bases */
+#ifndef VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK
+#define VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK	0x6
+#endif
+
 #define CONFIG_SIZE	256
 #define FAULTS		"/sys/kernel/debug/"
 
@@ -150,6 +155,24 @@ void wrong(const char *format, ...)
 	abort();
 }
 
+/*
+ * What is different in this kernel. It is told rather than asked, so that what a kernel
+ * loses is not taken for one of its properties.
+ */
+static bool is_fact(const char *fact)
+{
+	const char *at = getenv("FUZZ_FACTS");
+	size_t length = strlen(fact), word;
+
+	for (; at && *at; at += word + strspn(at + word, " ")) {
+		word = strcspn(at, " ");
+		if (word == length && !memcmp(at, fact, word))
+			return true;
+	}
+
+	return false;
+}
+
 /* Faults: one at a time, which the next operation comes across or not */
 
 static struct fault {
@@ -171,9 +194,11 @@ static const char *const call_names[CALLS] = {
 	[CALL_DESC_GROUP] = "bad_desc_group",
 };
 
-/* Does the parent have this call at all? */
+/* Does the parent have this call at all, and can it fail? */
 static bool parent_has(enum model_call call)
 {
+	if (is_fact("calls-never-fail"))
+		return false;
 	switch (call) {
 	case CALL_SET_MAP:
 	case CALL_LOSE_MAP:
@@ -224,7 +249,8 @@ static void init_faults(void)
 	char marked[16] = "";
 
 	read_file("/sys/kernel/slab/kmalloc-64/failslab", marked, sizeof(marked));
-	if (access(FAULTS "vdpa_sim", F_OK) || fault_init() || marked[0] != '1' ||
+	if (!access(FAULTS "vdpa_sim", F_OK) == is_fact("calls-never-fail") ||
+	    fault_init() || marked[0] != '1' ||
 	    write_file(FAULTS "failslab/cache-filter", "Y"))
 		wrong("this kernel, or its simulator, has no faults on demand");
 }
@@ -901,6 +927,8 @@ static void op_ring_state(const struct op *op)
 	int r = do_ioctl(choices[i].cmd, &s), expected = ring_result(op, choices[i].r);
 	uint32_t group;
 
+	if (!expected && choices[i].cmd == VHOST_SET_VRING_BASE)
+		expected = model_ring_moves(&model);
 	if (!expected && choices[i].cmd == VHOST_VDPA_GET_VRING_DESC_GROUP)
 		expected = model.offered & F_DESC_ASID ?
 			   model_group_of(&model, s.index, true, &group) : -EOPNOTSUPP;
@@ -945,7 +973,7 @@ static void op_ring_addr(const struct op *op)
 		.avail_user_addr = iova + 256 + (op->c == 2),
 		.used_user_addr = iova + 512,
 	};
-	int bad = addr.flags ? -EOPNOTSUPP : op->c == 2 ? -EINVAL : 0;
+	int bad = addr.flags ? -EOPNOTSUPP : op->c == 2 ? -EINVAL : model_ring_moves(&model);
 
 	if (!ring_addr(&addr, ring_result(op, bad)))
 		model_ring_place(&model, addr.index, WILD);
@@ -1070,9 +1098,13 @@ static void op_get(const struct op *op)
 
 static void op_suspend(const struct op *op)
 {
-	int r = do_ioctl(VHOST_VDPA_SUSPEND, NULL);
+	bool resume = op->a & 1 && model.offered & BIT_ULL(VHOST_BACKEND_F_RESUME);
+	int r = do_ioctl(resume ? VHOST_VDPA_RESUME : VHOST_VDPA_SUSPEND, NULL);
 
-	expect("suspend", model_suspend(&model), r);
+	if (resume)
+		expect("resume", model_resume(&model), r);
+	else
+		expect("suspend", model_suspend(&model), r);
 }
 
 /* What it may pin */
@@ -1462,6 +1494,12 @@ static void ask_device(void)
 	model.offered = F_BASIC | BIT_ULL(VHOST_BACKEND_F_SUSPEND) | F_PERSIST |
 			/* Rings have a group of their own */
 			(groups > 2 ? F_DESC_ASID : 0);
+	if (is_fact("offers-resume"))
+		model.offered |= BIT_ULL(VHOST_BACKEND_F_RESUME);
+	if (is_fact("offers-enable-after-driver-ok"))
+		model.offered |= BIT_ULL(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK);
+	model.rings_stay = is_fact("rings-stay");
+	model.never_told_again = is_fact("never-told-again");
 }
 
 /* As client_open() does it, once for all files */

@@ -8,8 +8,8 @@
 /* One sequence of operations on a device that nobody has open; aborts if it is wrong */
 void fuzz_one(const uint8_t *data, size_t size);
 /*
- * The device. In the environment, FUZZ_PARENT is "set_map" or "dma_map", and FUZZ_TRACE
- * has it say all that it does.
+ * The device. In the environment, FUZZ_PARENT is "set_map" or "dma_map", FUZZ_FACTS are
+ * words for what is different in this kernel, and FUZZ_TRACE has it say all that it does.
  */
 void fuzz_init(void);
 unsigned long fuzz_sequences(void);

@@ -29,15 +29,30 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
 
 static uint8_t *last;
 static int last_file = -1;
-static uint64_t began;
+static uint64_t began, said;
 
-static void at_end(void)
+static void say_how_many(const char *what)
 {
 	unsigned long ms = now_ms() - began;
 
-	printf("fuzz: %lu sequences, %lu operations, %lu operations a second\n",
+	printf("%s: %lu sequences, %lu operations, %lu operations a second\n", what,
 	       fuzz_sequences(), fuzz_operations(),
 	       fuzz_operations() * 1000 / (ms ?: 1));
+	fflush(stdout);
+}
+
+/* What does not end in order has said how far it was, up to a minute before */
+static void say_now_and_then(void)
+{
+	if (now_ms() - said < 60 * 1000)
+		return;
+	said = now_ms();
+	say_how_many("so far");
+}
+
+static void at_end(void)
+{
+	say_how_many("fuzz");
 	if (getenv("FUZZ_COVER"))
 		cover_write(getenv("FUZZ_COVER"));
 }
@@ -87,6 +102,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_init();
 	cover_init();
 	began = now_ms();
+	said = began;
 	atexit(at_end);
 
 	return 0;
@@ -96,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	write_last(data, size);
 	fuzz_one(data, size);
+	say_now_and_then();
 
 	return 0;
 }

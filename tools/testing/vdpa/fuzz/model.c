@@ -424,6 +424,7 @@ static void model_reset_rings(struct model *m)
 	struct model_ring *ring;
 
 	m->ctrl = false;
+	m->suspended = false;
 	for (ring = m->ring; ring < m->ring + MODEL_RINGS; ring++) {
 		ring->set = NOWHERE;
 		ring->at = NOWHERE;
@@ -536,10 +537,12 @@ int model_own(struct model *m)
 
 int model_ack(struct model *m, uint64_t features)
 {
-	if (features & ~m->offered)
+	if (features & ~m->offered & ~F_DESC_ASID)
 		return -EOPNOTSUPP;
 	if (features & F_DESC_ASID && !(features & BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID)))
 		return -EINVAL;
+	if (features & ~m->offered)
+		return -EOPNOTSUPP;
 	m->acked = features;
 
 	return 0;
@@ -564,7 +567,7 @@ static int model_reset(struct model *m)
 	m->status = 0;
 	m->running = false;
 	model_reset_rings(m);
-	for (i = 0; i < MODEL_SPACES && persist; i++) {
+	for (i = 0; i < MODEL_SPACES && persist && !m->never_told_again; i++) {
 		space = &m->space[i];
 		if (!(space->unsure || space->may_be_unsure) ||
 		    (m->in_batch && m->batch_asid == i))
@@ -604,6 +607,15 @@ int model_features(struct model *m, uint64_t features)
 int model_suspend(struct model *m)
 {
 	m->running = false;
+	m->suspended = m->status & VIRTIO_CONFIG_S_DRIVER_OK;
+
+	return 0;
+}
+
+int model_resume(struct model *m)
+{
+	m->running = m->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	m->suspended = false;
 
 	return 0;
 }
@@ -680,6 +692,13 @@ int model_group(struct model *m, uint32_t group, uint32_t asid)
 		bind_group(m, group, asid);
 
 	return r;
+}
+
+int model_ring_moves(const struct model *m)
+{
+	bool works = m->status & VIRTIO_CONFIG_S_DRIVER_OK && !m->suspended;
+
+	return m->rings_stay && works ? -EINVAL : 0;
 }
 
 void model_ring_place(struct model *m, uint32_t ring, enum model_place place)

@@ -84,6 +84,8 @@ struct model {
 	bool set_map;		/* how the parent is told, rather than .dma_map */
 	uint64_t offered;	/* backend features */
 	unsigned int groups;
+	bool rings_stay;	/* the rings of a device that runs cannot be moved */
+	bool never_told_again;	/* a reset does not tell the parent what it may lack */
 	uint64_t limit;		/* RLIMIT_MEMLOCK, in pages */
 	uint64_t others;	/* pages that are charged for other devices */
 
@@ -97,6 +99,7 @@ struct model {
 	uint8_t status;
 	bool running;		/* it works on rings ... */
 	bool ctrl;		/* ... and on that of commands, too */
+	bool suspended;
 	bool in_batch;
 	uint32_t batch_asid;
 	struct model_space space[MODEL_SPACES];
@@ -125,10 +128,13 @@ int model_ack(struct model *m, uint64_t features);
 int model_status(struct model *m, uint8_t status);
 int model_features(struct model *m, uint64_t features);
 int model_suspend(struct model *m);
+int model_resume(struct model *m);
 /* Bind a group to an address space */
 int model_group(struct model *m, uint32_t group, uint32_t asid);
 /* The group of a ring's buffers, or of the ring itself */
 int model_group_of(struct model *m, uint32_t ring, bool desc, uint32_t *group);
+/* May a ring be put elsewhere, at present? */
+int model_ring_moves(const struct model *m);
 /* A ring is given its place, its size, is enabled */
 void model_ring_place(struct model *m, uint32_t ring, enum model_place place);
 void model_ring_size(struct model *m, uint32_t ring, bool eight);
