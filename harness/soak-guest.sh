@@ -56,6 +56,9 @@ state()
 		memory
 		objects
 	} >"$work/state.$1"
+	# For whoever reads what a machine said that did not come to its end
+	echo "@ in use"
+	amounts | sed 's/^/@ /'
 }
 
 # run TIMES PROGRAM PATTERN: those of its tests, with fewer rounds of their own
@@ -130,7 +133,9 @@ amounts()
 		}' "${files[@]}"
 }
 
-chunk=$((rounds < 50 ? 1 : 10)) n=0 warm=0 half=0 races=0 raced=0 failed=''
+n=0 warm=0 half=0 races=0 raced=0 failed=''
+# Who has as long as it takes looks less often
+chunk=$((rounds < 50 || seconds < 7 * 24 * 3600 ? 1 : 10))
 # Or much of what is freed stays with each CPU, and counts as in use
 echo 50000 >/proc/sys/vm/percpu_pagelist_high_fraction
 state 1
@@ -138,7 +143,7 @@ while [ $n -lt "$rounds" ] && [ $SECONDS -lt "$seconds" ] && [ ! "$failed" ]; do
 	run_rounds $chunk
 	[ ! "$failed" ] || break
 	n=$((n + chunk))
-	echo "# $n rounds, $SECONDS s"
+	echo "@ $n rounds, $SECONDS s"
 	if [ $warm = 0 ]; then
 		warm=$n
 		state 2

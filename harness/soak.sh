@@ -61,7 +61,18 @@ result()
 {
 	local file=$work/${1// /-}
 
-	echo "$1: $(grep -v '^# ' "$file")"
+	if grep -q ' rounds and [0-9]* of races in ' "$file"; then
+		echo "$1: $(grep -v '^@ ' "$file")"
+	else
+		sed -n 's/^@ //p' "$file" | awk -v parent="$1" '
+			/^in use$/ { amounts = ""; next }
+			/^[0-9]+ rounds, / { rounds = $0; next }
+			{ amounts = amounts $0 "\n" }
+			END {
+				print parent ": no end was seen, but " rounds "; in use until then:"
+				printf "%s", amounts
+			}'
+	fi
 	sed -n 's/^| unreferenced/LEAK: unreferenced/p; /^FAILED/p' "$file.err"
 }
 

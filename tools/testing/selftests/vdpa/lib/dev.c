@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
 #include <linux/vhost.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static void usage(const char *program)
 		"  -l  list the tests by name\n"
 		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
 		"  -w  a test that takes longer has failed\n"
-		"  -i  run them so many times, or until one fails\n"
+		"  -i  run them so many times, or until one fails; each is a TAP output\n"
 		"  -q  quick: do less often what is only done again and again\n"
 		"  -d  test this device instead of those that the test creates: it sends\n"
 		"      frames, and overwrites the first sectors of a disk\n"
@@ -59,6 +60,20 @@ static void find_given(const char *program, const char *path)
 	*end = '\0';
 	snprintf(vdpa_given.name, sizeof(vdpa_given.name), "%.63s",
 		 strrchr(found, '/') + 1);
+}
+
+/* Less than once would be a success of no test at all */
+static unsigned int times(const char *program, const char *text)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || text[0] == '-' || !n || n > UINT_MAX)
+		usage(program);
+
+	return n;
 }
 
 int vdpa_parse_args(int argc, char **argv)
@@ -96,7 +111,7 @@ int vdpa_parse_args(int argc, char **argv)
 			vdpa_given.seconds = atoi(optarg);
 			break;
 		case 'i':
-			vdpa_given.times = atoi(optarg);
+			vdpa_given.times = times(argv[0], optarg);
 			break;
 		default:
 			usage(argv[0]);

@@ -92,20 +92,33 @@ int run_program(char *const argv[])
 /* A busy machine may take its time */
 #define WAIT_MS	30000
 
-static bool waits_in(pid_t pid, const char *function)
+/* How long a kernel may not say where a process waits, until it is one that cannot */
+#define WCHAN_MS	1000
+
+static bool is_asleep(pid_t pid)
 {
-	char path[64], in[128];
+	char path[64], line[256], *state;
 
-	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_file(path, line, sizeof(line)))
+		return false;
+	state = strrchr(line, ')');
 
-	return !read_file(path, in, sizeof(in)) && !strncmp(in, function, strlen(function));
+	return state && (!strncmp(state, ") S", 3) || !strncmp(state, ") D", 3));
 }
 
 int await_wait(pid_t pid, const char *function)
 {
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = now_ms() + WAIT_MS, known = now_ms();
+	char path[64], in[128] = "";
 
-	while (!waits_in(pid, function)) {
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	while (read_file(path, in, sizeof(in)) || strncmp(in, function, strlen(function))) {
+		if (strcmp(in, "0") || !is_asleep(pid))
+			known = now_ms();
+		/* It waits somewhere, and this is all that can be seen */
+		if (now_ms() > known + WCHAN_MS)
+			return 0;
 		if (now_ms() > end)
 			return -ETIMEDOUT;
 		usleep(1000);

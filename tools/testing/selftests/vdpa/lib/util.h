@@ -24,8 +24,8 @@ int find_one(const char *pattern, char *path, size_t size);
 /* Have a program, which is looked up in $PATH, done. -EIO: it failed */
 int run_program(char *const argv[]);
 /*
- * Until @pid waits in the kernel, in a function whose name begins with @function,
- * and until it was woken, and waits again or has ended. @sleeps is what sleeps_ever()
+ * Until @pid waits in the kernel, in a function whose name begins with @function, or
+ * anywhere if the kernel does not say where; and until it was woken, and waits again or has ended. @sleeps is what sleeps_ever()
  * was before. -ETIMEDOUT: neither
  */
 int await_wait(pid_t pid, const char *function);
