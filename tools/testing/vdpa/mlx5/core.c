@@ -203,7 +203,7 @@ static bool mock_async_add(struct mock *m, struct mock_async *a)
 	bool added;
 
 	spin_lock(&m->async_lock);
-	added = m->nasync < READ_ONCE(m->max_async);
+	added = m->nasync < min_t(u32, READ_ONCE(m->max_async), MOCK_ASYNC_MAX);
 	if (added) {
 		m->nasync++;
 		list_add(&a->list, &m->async);
@@ -1061,7 +1061,7 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	m->link = true;
 	m->mtu = MOCK_MTU;
 	m->latency_us = MOCK_LATENCY_US;
-	m->max_async = MOCK_ASYNC_MAX;
+	m->max_async = U32_MAX;
 	m->async_us = MOCK_ASYNC_US;
 	eth_random_addr(m->default_mac);
 	mutex_init(&m->lock);

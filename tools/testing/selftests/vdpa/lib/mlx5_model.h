@@ -11,8 +11,8 @@
 
 #define MLX5_MOCK	"/sys/kernel/debug/mlx5_mock/"
 
-/* Commands that it takes at a time */
-#define MLX5_MAX_ASYNC	128
+/* Commands that it takes at a time: as many as it can */
+#define MLX5_MAX_ASYNC	(~0U)
 
 /* -1 where there is no model */
 long mlx5_mock_get(const char *file);
