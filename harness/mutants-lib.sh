@@ -15,8 +15,8 @@
 #
 # with more of File, Old and New as needed. "Fails" is a test of the program "Test",
 # or "panic PATTERN" for what the kernel says. "Flavour: debug" has it run in the
-# debug kernel, "Disk: y" in a machine with a virtio disk behind an IOMMU, "Whole: y"
-# runs all rounds of a test. With "Hangs: y" it is enough that the kernel says that
+# debug kernel, "Disk: y" in a machine with a virtio disk behind an IOMMU, "Disk: bare"
+# without one, "Whole: y" runs all rounds of a test. With "Hangs: y" it is enough that the kernel says that
 # something hangs in that test. Instead of File, Old and New, "Undo: SUBJECT" is the
 # series without the patch of this subject, if it can be reverted as it is. With "For:
 # SUBJECT" a mutant says of which patch it takes the effect away; "Undo" implies it.

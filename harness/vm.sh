@@ -43,7 +43,7 @@ while [ $# != 0 ]; do
 	--append) append=${append:+$append }$2; shift ;;
 	--qemu) read -ra more <<<"$2"; words+=("${more[@]}"); shift ;;
 	--iommu)
-		# Coherent, or vhost-vdpa does not take it
+		# Coherent, or vhost-vdpa does not take it; kernels since 6.0 always say so
 		words=(-device "intel-iommu,snoop-control=on" "${words[@]}")
 		append=${append:+$append }intel_iommu=on
 		;;

@@ -39,6 +39,17 @@ callbacks()
 	done
 }
 
+# vhost-vdpa has to know that something translates
+no_iommu()
+{
+	local tap=$log/check/no-iommu.tap test=device_that_nothing_translates_for_is_the_kernels
+
+	use_disk disk-bare bare
+	"$top/harness/vm.sh" --flavour debug --timeout 300 "${disk_machine[@]}" \
+		-- env VDPA_PCI=$disk_address "$build/selftests/leave" -t "*$test" | tee "$tap"
+	grep -q "^ok .*$test$" "$tap"
+}
+
 # What the author of a parent runs: every test, on a device that is there already
 given_device()
 {
@@ -100,6 +111,7 @@ swept()
 
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 once "parents: vp_vdpa signals the eventfds that are set, and no others" callbacks
+once "parents: vp_vdpa without an IOMMU is not for clients" no_iommu
 once "parents: one command tests a device that is there" given_device
 once "parents: mlx5_vdpa works with firmware that lets only users own queues" old_firmware
 once "parents: mlx5_vdpa behind an IOMMU loses no frame" mlx5_iommu

@@ -12,10 +12,11 @@
 found()
 {
 	local test fails quick=-q tap=$log/check/${1##*/}.tap code source=$build/mutant-$2-$place
-	local machine=(--mlx5) disk_machine pci=''
+	local machine=(--mlx5) disk_machine disk pci=''
 
-	if [ "$(mutant_key "$1" Disk)" ]; then
-		use_disk "${1##*/}.disk"
+	disk=$(mutant_key "$1" Disk)
+	if [ "$disk" ]; then
+		use_disk "${1##*/}.disk" "$disk"
 		machine=("${disk_machine[@]}")
 		pci="VDPA_PCI=$disk_address "
 	fi

@@ -198,13 +198,14 @@ nothing_new()
 	echo "$(wc -l <"$2.sorted") complaints, none that base does not give"
 }
 
-# use_disk NAME: $disk_machine are words for vm.sh that add a virtio disk with two
-# virtqueues, behind an IOMMU, for the tests that want its address
+# use_disk NAME [bare]: $disk_machine are words for vm.sh that add a virtio disk with
+# two virtqueues, behind an IOMMU or "bare", for the tests that want its address
 disk_address=0000:00:09.0
 use_disk()
 {
 	truncate -s 16M "$log/check/$1"
-	disk_machine=(--iommu
-		--qemu "-drive if=none,id=d0,file=$log/check/$1,format=raw,snapshot=on"
+	disk_machine=()
+	[ "${2:-}" = bare ] || disk_machine=(--iommu)
+	disk_machine+=(--qemu "-drive if=none,id=d0,file=$log/check/$1,format=raw,snapshot=on"
 		--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,num-queues=2,addr=9")
 }

@@ -214,6 +214,52 @@ TEST(virtqueues_share_an_eventfd)
 	vdpa_dev_put(&dev);
 }
 
+/* Of the kernel's own, which open() passes on */
+#ifndef ENOTSUPP
+#define ENOTSUPP	524
+#endif
+
+static bool has_iommu(const char *address)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", address);
+
+	return !access(path, F_OK);
+}
+
+/*
+ * If nothing translates for a device, it would reach all of memory for its client.
+ * Each open ends as the one before, and leaves nothing that is in the way of others.
+ */
+TEST(device_that_nothing_translates_for_is_the_kernels)
+{
+	const struct vdpa_parent parent = VP_VDPA_BLK(getenv("VDPA_PCI"));
+	struct vdpa_client c;
+	struct vdpa_dev dev;
+	long pins;
+	const char *why;
+	int round, i;
+
+	if (!parent.mgmtdev || has_iommu(parent.mgmtdev))
+		SKIP(return, "no VDPA_PCI=ADDRESS of a virtio disk without an IOMMU");
+	SKIP_IF_MISSING(vdpa_dev_get(&dev, &parent, &why), why);
+	pins = pins_in_system();
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(-ENOTSUPP, client_open(&c, &dev, 0));
+		ASSERT_EQ(0, vdpa_bind(&dev, "virtio_vdpa"));
+		EXPECT_EQ(0, virtio_io(&dev));
+		ASSERT_EQ(0, vdpa_bind(&dev, "vhost_vdpa"));
+	}
+	EXPECT_EQ(pins, pins_in_system());
+	/* It waits for whoever has the device open */
+	EXPECT_EQ(0, vdpa_dev_del(&dev));
+	dev.created = false;
+	vdpa_dev_put(&dev);
+}
+
 /* How long a removal may take once nothing is in its way */
 #define PATIENCE_S	10
 
@@ -255,6 +301,7 @@ TEST(device_can_be_deleted_while_open_fails)
 		SKIP(return, "needs a daemon of its own");
 	vduse_daemon_refuse_resets(dev.daemon, true);
 	ASSERT_EQ(0, kill(dev.daemon->pid, SIGSTOP));
+	ASSERT_EQ(dev.daemon->pid, waitpid(dev.daemon->pid, NULL, WUNTRACED));
 
 	open = fork();
 	ASSERT_LE(0, open);
