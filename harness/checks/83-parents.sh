@@ -6,22 +6,25 @@
 . "$(dirname "$0")/check-lib.sh"
 
 # vhost_vdpa on virtio devices behind an IOMMU, which leaves translation to it.
-# The network takes frames and returns none.
+# The network takes frames and returns none. The second disk has packed rings.
 platform_iommu()
 {
 	local disk=$log/check/disk tap=$log/check/iommu.tap kind
 	local virtio=iommu_platform=on,disable-legacy=on
+	local run=$tree/tools/testing/selftests/vdpa/vp_vdpa.sh test=$build/selftests/vhost_vdpa
 
 	truncate -s 16M "$disk"
-	"$top/harness/vm.sh" --flavour debug --timeout 1500 --iommu \
+	"$top/harness/vm.sh" --flavour debug --timeout 2000 --iommu \
 		--qemu "-drive if=none,id=d0,file=$disk,format=raw,snapshot=on" \
 		--qemu "-device virtio-blk-pci,drive=d0,$virtio,addr=9" \
+		--qemu "-drive if=none,id=d1,file=$disk,format=raw,snapshot=on" \
+		--qemu "-device virtio-blk-pci,drive=d1,$virtio,packed=on,addr=b" \
 		--qemu "-netdev user,id=n0,restrict=on" \
 		--qemu "-device virtio-net-pci,netdev=n0,$virtio,romfile=,addr=a" \
-		-- "$tree/tools/testing/selftests/vdpa/vp_vdpa.sh" 0000:00:09.0 0000:00:0a.0 \
-		-- "$build/selftests/vhost_vdpa" -k -n -d | tee "$tap"
-	for kind in blk net; do
-		grep -q "^ok .*client.${kind}_set_map.persist_1000_resets_under_traffic$" "$tap"
+		-- "$run 0000:00:09.0 0000:00:0a.0 -- $test -k -n -d &&
+			$run 0000:00:0b.0 -- $test -k -p -d" | tee "$tap"
+	for kind in blk:2 net:1; do
+		[ "$(grep -c "^ok .*client.${kind%:*}_set_map.persist_1000_resets_under_traffic$" "$tap")" = "${kind#*:}" ]
 	done
 }
 

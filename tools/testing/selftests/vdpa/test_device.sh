@@ -4,7 +4,7 @@
 # All tests for a vDPA device of yours, which must be bound to vhost_vdpa and in
 # nobody's use:
 #
-#   test_device.sh [-r] [-n] [-k] [-b] [-q] /dev/vhost-vdpa-N
+#   test_device.sh [-r] [-n] [-k] [-b] [-p] [-q] /dev/vhost-vdpa-N
 #
 # The tests overwrite the first sectors of a disk, and send frames on the wire.
 # Options are those of ./vhost_vdpa. With -r, the device is bound to virtio-vdpa
@@ -16,7 +16,7 @@ options=() device='' rebind=''
 for word; do
 	case $word in
 	-r) rebind=y options+=("$word") ;;
-	-[nkbq]) options+=("$word") ;;
+	-[nkbpq]) options+=("$word") ;;
 	-* | '') device=''; break ;;
 	*) device=$word ;;
 	esac

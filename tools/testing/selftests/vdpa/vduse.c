@@ -34,6 +34,7 @@
 #define DEFAULT_S	30
 
 static const struct vdpa_parent parent = VDUSE_BLK;
+static const struct vdpa_parent with_packed = VDUSE_BLK_ENTRIES(VDUSE_ENTRIES, .packed = true);
 
 FIXTURE(vduse)
 {
@@ -596,13 +597,160 @@ TEST_F(vduse, failed_creation_leaves_nothing)
 		SKIP(return, "no fault injection in this kernel");
 	do {
 		fault_arm(++nth);
-		r = vduse_create(name);
+		r = vduse_create(name, false);
 		failed = fault_disarm();
 		if (!r)
 			ASSERT_EQ(0, vduse_destroy(name));
 	} while (failed);
 	EXPECT_EQ(0, r);
 	EXPECT_LT(10U, nth);
+}
+
+/* A daemon that serves packed rings, too, and a client that has such */
+FIXTURE(packed)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	void *other;
+};
+
+FIXTURE_SETUP(packed)
+{
+	const char *why;
+	int r;
+
+	self->c.fd = -1;
+	SKIP_IF_MISSING(vdpa_dev_get(&self->dev, &with_packed, &why), why);
+	if (!self->dev.daemon)
+		SKIP(return, "needs a daemon of its own");
+
+	self->other = vdpa_dev_alloc(&self->dev, getpagesize());
+	r = client_open(&self->c, &self->dev, 0);
+	if (!r)
+		r = client_ack(&self->c, self->c.features);
+	if (r || !self->other)
+		vdpa_dev_put(&self->dev);
+	ASSERT_EQ(0, r);
+	ASSERT_NE(NULL, self->other);
+	self->c.packed = true;
+}
+
+FIXTURE_TEARDOWN(packed)
+{
+	client_close(&self->c);
+	vdpa_dev_put(&self->dev);
+}
+
+/* More requests than fit, so that the ring begins anew several times */
+#define EXPECT_ROUNDS_OF_IO()						\
+do {									\
+	int _i;								\
+									\
+	for (_i = 0; _i < CLIENT_RING_NUM; _i++)			\
+		EXPECT_IO() break;					\
+} while (0)
+
+TEST_F(packed, persist_reset_keeps_mappings)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+}
+
+TEST_F(packed, changes_of_the_map_take_effect)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+	ASSERT_EQ(0, map_at(BULK_IOVA, self->other, getpagesize()));
+	EXPECT_ROUNDS_OF_IO();
+	ASSERT_EQ(0, client_unmap(&self->c));
+	EXPECT_NO_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+}
+
+/* The client is told where the device is, as QEMU asks, and tells it so after a reset */
+TEST_F(packed, goes_on_after_a_reset)
+{
+	unsigned int at, wraps = 0;
+	int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	for (i = 0; i < 2 * CLIENT_RING_NUM; i++) {
+		ASSERT_IO();
+		at = self->c.avail[0];
+		ASSERT_EQ(0, client_get_bases(&self->c));
+		ASSERT_EQ(at << 16 | at, self->c.base[0]);
+		wraps |= at & PACKED_WRAP ? 1 : 2;
+		ASSERT_EQ(0, client_reset(&self->c));
+		START();
+	}
+	EXPECT_EQ(3U, wraps);
+	EXPECT_IO();
+}
+
+/* Both indices and both wrap counters reach the daemon, each as itself */
+TEST_F(packed, state_is_told_in_full)
+{
+	static const uint32_t bases[] = {
+		0x80008000, 0x00000000, 0x80050003, 0x00058003, 0x00038005, 0x80070001,
+	};
+	unsigned int i;
+
+	ASSERT_EQ(0, client_map(&self->c));
+	for (i = 0; i < sizeof(bases) / sizeof(*bases); i++) {
+		self->c.keep_rings = true;
+		self->c.base[0] = bases[i];
+		START();
+		ASSERT_EQ(0, client_get_bases(&self->c));
+		EXPECT_EQ(bases[i], self->c.base[0]);
+		ASSERT_EQ(0, client_reset(&self->c));
+	}
+}
+
+/* What one client negotiated is not what the next one has */
+TEST_F(packed, next_client_has_split_rings)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+	ASSERT_EQ(0, client_reset(&self->c));
+
+	self->c.packed = false;
+	START();
+	EXPECT_IO();
+	ASSERT_EQ(0, client_get_bases(&self->c));
+	EXPECT_EQ(2U, self->c.base[0]);
+	ASSERT_EQ(0, client_reset(&self->c));
+	START();
+	EXPECT_IO();
+
+	client_close(&self->c);
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	MAP_AND_START();
+	ASSERT_EQ(0, client_get_bases(&self->c));
+	EXPECT_EQ(2U, self->c.base[0]);
+}
+
+/* The kernel's drivers use them if they are offered */
+TEST_F(packed, virtio_follows_and_leaves)
+{
+	ASSERT_EQ(0, client_map(&self->c));
+	START();
+	EXPECT_ROUNDS_OF_IO();
+	client_close(&self->c);
+	ASSERT_VIRTIO_IO();
+	ASSERT_EQ(0, client_open(&self->c, &self->dev, 0));
+	EXPECT_EQ(0, vduse_daemon_reaches(self->dev.daemon, 0, UINT64_MAX));
+	self->c.packed = true;
+	MAP_AND_START();
 }
 
 int main(int argc, char **argv)

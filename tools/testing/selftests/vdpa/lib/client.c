@@ -15,6 +15,7 @@
 
 #include "client.h"
 #include "dev.h"
+#include "packed.h"
 #include "util.h"
 
 /* The kernel's header, if it has them, must not have others than mainline */
@@ -125,6 +126,7 @@ int client_open(struct vdpa_client *c, const struct vdpa_dev *dev,
 	}
 	c->asid = asid;
 	c->ring_asid = asid;
+	c->packed = vdpa_given.packed;
 	c->dev = dev;
 	c->fd = open(dev->path, O_RDWR | O_CLOEXEC);
 	if (c->fd < 0)
@@ -239,13 +241,11 @@ bool client_has_failed(struct vdpa_client *c)
 	       status & VIRTIO_CONFIG_S_FAILED;
 }
 
-int client_suspend(struct vdpa_client *c)
+int client_get_bases(struct vdpa_client *c)
 {
 	struct vhost_vring_state base;
 	unsigned int i;
 
-	if (ioctl(c->fd, VHOST_VDPA_SUSPEND))
-		return -errno;
 	for (i = 0; i < c->nvqs; i++) {
 		base.index = i;
 		if (ioctl(c->fd, VHOST_GET_VRING_BASE, &base))
@@ -255,6 +255,11 @@ int client_suspend(struct vdpa_client *c)
 	c->keep_rings = true;
 
 	return 0;
+}
+
+int client_suspend(struct vdpa_client *c)
+{
+	return ioctl(c->fd, VHOST_VDPA_SUSPEND) ? -errno : client_get_bases(c);
 }
 
 int client_resume(struct vdpa_client *c)
@@ -340,11 +345,14 @@ static int client_negotiate(struct vdpa_client *c)
 			       BIT_ULL(VIRTIO_NET_F_STATUS) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |
 			       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) : 0);
+	const uint64_t packed = c->packed ? BIT_ULL(VIRTIO_F_RING_PACKED) : 0;
 	uint64_t features;
 
 	if (ioctl(c->fd, VHOST_GET_FEATURES, &features))
 		return -errno;
-	features &= want;
+	if ((features & packed) != packed)
+		return -EOPNOTSUPP;
+	features &= want | packed;
 	if (ioctl(c->fd, VHOST_SET_FEATURES, &features))
 		return -errno;
 	if (!(features & BIT_ULL(VIRTIO_NET_F_MAC)))
@@ -354,6 +362,18 @@ static int client_negotiate(struct vdpa_client *c)
 				 sizeof(c->mac));
 }
 
+/* All that the device knows of them begins anew */
+static void client_empty_rings(struct vdpa_client *c)
+{
+	unsigned int i;
+
+	memset(c->page->ring, 0, sizeof(c->page->ring));
+	for (i = 0; i < CLIENT_RINGS; i++) {
+		c->base[i] = c->packed ? PACKED_START << 16 | PACKED_START : 0;
+		c->avail[i] = PACKED_START;
+	}
+}
+
 int client_start(struct vdpa_client *c)
 {
 	const uint8_t found = VIRTIO_CONFIG_S_ACKNOWLEDGE |
@@ -361,10 +381,8 @@ int client_start(struct vdpa_client *c)
 	unsigned int i;
 	int r;
 
-	if (!c->keep_rings) {
-		memset(c->page->ring, 0, sizeof(c->page->ring));
-		memset(c->base, 0, sizeof(c->base));
-	}
+	if (!c->keep_rings)
+		client_empty_rings(c);
 	c->keep_rings = false;
 	c->refusals = vdpa_refusals(c->dev);
 

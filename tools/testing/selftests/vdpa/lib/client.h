@@ -80,8 +80,11 @@ struct vdpa_client {
 	uint8_t seed;		/* makes each request different */
 	long refusals;		/* when it was started; -1 if nobody counts them */
 	unsigned int io_ms;	/* that the slowest I/O took; 0: there was none */
-	uint16_t base[CLIENT_RINGS];
+	uint32_t base[CLIENT_RINGS];
 	bool keep_rings;	/* the next client_start() goes on at the bases */
+	bool packed;		/* its rings are, from the next client_start() on ... */
+	uint16_t avail[CLIENT_RINGS];	/* ... and where it goes on, see packed.h, ... */
+	uint16_t last[CLIENT_RINGS];	/* ... after the request that begins there */
 };
 
 /* client_open() negotiates nothing, client_ack() acknowledges @features */
@@ -120,6 +123,8 @@ bool client_is_running(struct vdpa_client *c);
 bool client_has_failed(struct vdpa_client *c);
 /* Suspend, and have the next start go on where the device stopped */
 int client_suspend(struct vdpa_client *c);
+/* The latter alone: nothing is in flight */
+int client_get_bases(struct vdpa_client *c);
 /* Have it go on by itself. -ENOTTY: this kernel has no such thing; -EOPNOTSUPP: the
  * device has not
  */

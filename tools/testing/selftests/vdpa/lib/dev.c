@@ -28,7 +28,7 @@ struct vdpa_given vdpa_given = { .times = 1 };
 static void usage(const char *program)
 {
 	fprintf(stderr,
-		"Usage: %s [-l] [-t PATTERN] [-w SECONDS] [-i TIMES] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r]]\n"
+		"Usage: %s [-l] [-t PATTERN] [-w SECONDS] [-i TIMES] [-q] [-d /dev/vhost-vdpa-N [-n] [-k] [-b] [-r] [-p]]\n"
 		"  -l  list the tests by name\n"
 		"  -t  run those whose name matches, such as '*.net_*.moves_data'\n"
 		"  -w  a test that takes longer has failed\n"
@@ -39,7 +39,8 @@ static void usage(const char *program)
 		"  -n  it does not loop frames: a frame counts as moved once it is sent\n"
 		"  -k  its reset never drops mappings (its parent has no .compat_reset)\n"
 		"  -b  do not reset it with requests in flight\n"
-		"  -r  it may be bound to virtio-vdpa and back (handover)\n",
+		"  -r  it may be bound to virtio-vdpa and back (handover)\n"
+		"  -p  it offers packed rings: clients use these\n",
 		program);
 	exit(1);
 }
@@ -80,7 +81,7 @@ int vdpa_parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:nkbrqlt:w:i:")) != -1) {
+	while ((opt = getopt(argc, argv, "d:nkbrpqlt:w:i:")) != -1) {
 		switch (opt) {
 		case 'd':
 			find_given(argv[0], optarg);
@@ -97,6 +98,9 @@ int vdpa_parse_args(int argc, char **argv)
 			break;
 		case 'r':
 			vdpa_given.may_rebind = true;
+			break;
+		case 'p':
+			vdpa_given.packed = true;
 			break;
 		case 'q':
 			vdpa_given.quick = true;

@@ -30,6 +30,7 @@ struct vdpa_given {
 	bool keeps;
 	bool no_burst;
 	bool may_rebind;
+	bool packed;
 	bool quick;
 	const char *pattern;	/* of the names of the tests to run */
 	int seconds;		/* after which a test has failed; 0: its own limit */

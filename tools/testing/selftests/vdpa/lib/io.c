@@ -16,6 +16,7 @@
 #include "client.h"
 #include "dev.h"
 #include "io.h"
+#include "packed.h"
 #include "supervise.h"
 #include "util.h"
 
@@ -26,12 +27,50 @@ uint64_t client_iova(const struct vdpa_client *c, const void *addr)
 	return c->iova + ((const uint8_t *)addr - (const uint8_t *)c->page);
 }
 
+static struct vring_packed_desc *packed_ring(const struct vdpa_client *c,
+					     unsigned int ring)
+{
+	return (struct vring_packed_desc *)c->page->ring[ring].desc;
+}
+
+/* Its first descriptor becomes available last, and all of it with that */
+static void client_post_packed(struct vdpa_client *c, unsigned int ring, uint16_t id,
+			       const struct client_part *parts, unsigned int n)
+{
+	struct vring_packed_desc *desc;
+	uint16_t at, flags, first = 0;
+	unsigned int i;
+
+	c->last[ring] = c->avail[ring];
+	for (i = 0; i < n; i++) {
+		at = packed_after(c->avail[ring], i, CLIENT_RING_NUM);
+		desc = &packed_ring(c, ring)[at & PACKED_INDEX];
+		desc->addr = parts[i].iova;
+		desc->len = parts[i].len;
+		desc->id = id;
+		flags = packed_avail(at) | (parts[i].in ? VRING_DESC_F_WRITE : 0) |
+			(i + 1 < n ? VRING_DESC_F_NEXT : 0);
+		if (i)
+			desc->flags = flags;
+		else
+			first = flags;
+	}
+	desc = &packed_ring(c, ring)[c->last[ring] & PACKED_INDEX];
+	__atomic_store_n(&desc->flags, first, __ATOMIC_RELEASE);
+	c->avail[ring] = packed_after(c->avail[ring], n, CLIENT_RING_NUM);
+}
+
 void client_post(struct vdpa_client *c, unsigned int ring, unsigned int first,
 		 const struct client_part *parts, unsigned int n)
 {
 	struct vring_desc *desc = c->page->ring[ring].desc;
 	uint16_t *avail_idx = &c->page->ring[ring].avail.idx;
 	unsigned int i;
+
+	if (c->packed) {
+		client_post_packed(c, ring, first, parts, n);
+		return;
+	}
 
 	for (i = 0; i < n; i++) {
 		desc[first + i].addr = parts[i].iova;
@@ -55,13 +94,23 @@ int client_kick(struct vdpa_client *c, unsigned int ring)
 	return eventfd_write(c->kick[ring], 1) ? -errno : 0;
 }
 
+/* In a packed ring: the last one is, as all that are in it at once are as long */
+static bool client_all_used(const struct vdpa_client *c, unsigned int ring)
+{
+	const uint16_t *used = &c->page->ring[ring].used.idx;
+
+	if (c->packed)
+		return packed_is(packed_ring(c, ring), c->last[ring],
+				 packed_used(c->last[ring]));
+
+	return __atomic_load_n(used, __ATOMIC_ACQUIRE) == c->page->ring[ring].avail.idx;
+}
+
 int client_wait(struct vdpa_client *c, unsigned int ring, int timeout_ms)
 {
-	uint16_t *used = &c->page->ring[ring].used.idx;
 	uint64_t end = now_ms() + timeout_ms;
 
-	while (__atomic_load_n(used, __ATOMIC_ACQUIRE) !=
-	       c->page->ring[ring].avail.idx) {
+	while (!client_all_used(c, ring)) {
 		if (now_ms() >= end)
 			return -ETIMEDOUT;
 		usleep(200);

@@ -55,6 +55,7 @@ struct vdpa_parent {
 	bool resumable;		/* ... that can resume a virtqueue */
 	bool no_reset_map;	/* it lacks .reset_map and .compat_reset ... */
 	bool no_compat_reset;	/* ... or the latter */
+	bool packed;		/* it offers packed rings, too */
 };
 
 extern const struct vdpa_parent_ops sim_ops;
@@ -84,10 +85,10 @@ extern const struct vdpa_parent_ops vp_vdpa_ops;
 	  .vq_pairs = (_pairs) }
 
 /* A disk in a process of the test's own, vduse_daemon.h */
-#define VDUSE_BLK_ENTRIES(_n)						\
+#define VDUSE_BLK_ENTRIES(_n, ...)					\
 	{ .ops = &vduse_ops, .mgmtdev = "vduse", .module = "vduse",	\
 	  .batch = true, .nas = 1, .device_id = VIRTIO_ID_BLOCK,	\
-	  .entries = (_n) }
+	  .entries = (_n), ##__VA_ARGS__ }
 #define VDUSE_BLK	VDUSE_BLK_ENTRIES(VDUSE_ENTRIES)
 /* Entries in its IOTLB, few enough to have it full */
 #define VDUSE_ENTRIES	16

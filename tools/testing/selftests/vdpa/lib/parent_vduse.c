@@ -45,7 +45,7 @@ static int vduse_start(struct vdpa_dev *dev)
 	dev->daemon = calloc(1, sizeof(*dev->daemon));
 	if (!dev->daemon)
 		return -ENOMEM;
-	r = vduse_daemon_start(dev->daemon, dev->name);
+	r = vduse_daemon_start(dev->daemon, dev->name, dev->parent->packed);
 	if (r) {
 		free(dev->daemon);
 		dev->daemon = NULL;

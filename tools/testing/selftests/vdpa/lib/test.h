@@ -19,6 +19,7 @@
 #include "mem.h"
 #include "mlx5_model.h"
 #include "netlink.h"
+#include "packed.h"
 #include "parent.h"
 #include "reach.h"
 #include "util.h"

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "packed.h"
 #include "util.h"
 #include "vduse_daemon.h"
 
@@ -84,7 +85,9 @@ struct server {
 	struct vduse_shared *shared;
 	struct range ranges[MAX_RANGES];
 	bool running;
-	uint16_t last_avail;
+	bool packed;
+	uint16_t last_avail;	/* in a packed ring where it is, see packed.h ... */
+	uint16_t last_used;	/* ... and where it goes back */
 	struct vduse_vq_info vq;
 	uint8_t *held;
 };
@@ -308,7 +311,57 @@ static bool server_request(struct server *s, struct vring_desc *table,
 	return reached;
 }
 
-static void server_process(struct server *s)
+/* The next request of a packed ring, as a split one has it. Its length; 0: none */
+static unsigned int server_unpack(struct server *s,
+				  const struct vring_packed_desc *ring,
+				  struct vring_desc *table, uint16_t *id)
+{
+	const struct vring_packed_desc *desc;
+	uint16_t at = s->last_avail;
+	unsigned int n = 0;
+
+	if (!packed_is(ring, at, packed_avail(at)))
+		return 0;
+	do {
+		desc = &ring[at & PACKED_INDEX];
+		table[n].addr = desc->addr;
+		table[n].len = desc->len;
+		table[n].flags = desc->flags;
+		table[n].next = n + 1;
+		*id = desc->id;
+		at = packed_after(at, 1, s->vq.num);
+	} while (table[n++].flags & VRING_DESC_F_NEXT && n < s->vq.num);
+
+	return n;
+}
+
+static void server_process_packed(struct server *s)
+{
+	struct vring_packed_desc *ring, *used;
+	struct vring_desc table[RING_NUM];
+	uint32_t len, index = 0;
+	unsigned int n;
+	uint16_t id;
+
+	ring = server_addr(s, s->vq.desc_addr, sizeof(*ring) * s->vq.num,
+			   VDUSE_ACCESS_RW);
+	if (!ring)
+		return;
+	while ((n = server_unpack(s, ring, table, &id))) {
+		if (!server_request(s, table, 0, &len))
+			return;
+		used = &ring[s->last_used & PACKED_INDEX];
+		used->id = id;
+		used->len = len;
+		__atomic_store_n(&used->flags, packed_used(s->last_used),
+				 __ATOMIC_RELEASE);
+		s->last_avail = packed_after(s->last_avail, n, s->vq.num);
+		s->last_used = packed_after(s->last_used, n, s->vq.num);
+		ioctl(s->fd, VDUSE_VQ_INJECT_IRQ, &index);
+	}
+}
+
+static void server_process_split(struct server *s)
 {
 	struct vring_desc *desc;
 	struct vring_avail *avail;
@@ -316,8 +369,6 @@ static void server_process(struct server *s)
 	uint32_t len, index = 0;
 	uint16_t head;
 
-	if (!s->running)
-		return;
 	desc = server_addr(s, s->vq.desc_addr, sizeof(*desc) * s->vq.num,
 			   VDUSE_ACCESS_RO);
 	avail = server_addr(s, s->vq.driver_addr, 4 + 2 * s->vq.num,
@@ -339,7 +390,49 @@ static void server_process(struct server *s)
 	}
 }
 
+static void server_process(struct server *s)
+{
+	if (s->running && s->packed)
+		server_process_packed(s);
+	else if (s->running)
+		server_process_split(s);
+}
+
 /* What the kernel asks for */
+
+static uint16_t server_at(uint16_t index, uint16_t counter)
+{
+	return index | (counter ? PACKED_WRAP : 0);
+}
+
+static void server_set_state(struct server *s)
+{
+	const struct vduse_vq_state_packed *packed = &s->vq.packed;
+	uint64_t features = 0;
+
+	ioctl(s->fd, VDUSE_DEV_GET_FEATURES, &features);
+	s->packed = features & BIT_ULL(VIRTIO_F_RING_PACKED);
+	if (!s->packed) {
+		s->last_avail = s->vq.split.avail_index;
+		return;
+	}
+	s->last_avail = server_at(packed->last_avail_idx, packed->last_avail_counter);
+	s->last_used = server_at(packed->last_used_idx, packed->last_used_counter);
+}
+
+static void server_get_state(const struct server *s, struct vduse_vq_state *state)
+{
+	struct vduse_vq_state_packed *packed = &state->packed;
+
+	if (!s->packed) {
+		state->split.avail_index = s->last_avail;
+		return;
+	}
+	packed->last_avail_idx = s->last_avail & PACKED_INDEX;
+	packed->last_avail_counter = !!(s->last_avail & PACKED_WRAP);
+	packed->last_used_idx = s->last_used & PACKED_INDEX;
+	packed->last_used_counter = !!(s->last_used & PACKED_WRAP);
+}
 
 static void server_start(struct server *s)
 {
@@ -347,7 +440,7 @@ static void server_start(struct server *s)
 
 	memset(&s->vq, 0, sizeof(s->vq));
 	ioctl(s->fd, VDUSE_VQ_GET_INFO, &s->vq);
-	s->last_avail = s->vq.split.avail_index;
+	server_set_state(s);
 	ioctl(s->fd, VDUSE_VQ_SETUP_KICKFD, &kick);
 	s->running = s->vq.num;
 }
@@ -363,7 +456,8 @@ static void server_resume(struct server *s)
 		return;
 	server_start(s);
 	used = server_addr(s, s->vq.device_addr, sizeof(*used), VDUSE_ACCESS_RO);
-	if (used)
+	/* A packed ring does not say where that is: its client has to start anew */
+	if (used && !s->packed)
 		s->last_avail = used->idx;
 	server_process(s);
 }
@@ -424,7 +518,7 @@ static void server_message(struct server *s)
 
 	switch (req.type) {
 	case VDUSE_GET_VQ_STATE:
-		resp.vq_state.split.avail_index = s->last_avail;
+		server_get_state(s, &resp.vq_state);
 		break;
 	case VDUSE_SET_STATUS:
 		if (!refuses)
@@ -528,7 +622,7 @@ static int vduse_ioctl(unsigned long request, const void *arg)
 	return r;
 }
 
-int vduse_create(const char *name)
+int vduse_create(const char *name, bool packed)
 {
 	const struct virtio_blk_config blk = { .capacity = DISK_SIZE / SECTOR_SIZE };
 	struct vduse_dev_config *config;
@@ -541,7 +635,8 @@ int vduse_create(const char *name)
 	config->device_id = VIRTIO_ID_BLOCK;
 	config->features = BIT_ULL(VIRTIO_F_VERSION_1) |
 			   BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |
-			   BIT_ULL(VIRTIO_BLK_F_FLUSH);
+			   BIT_ULL(VIRTIO_BLK_F_FLUSH) |
+			   (packed ? BIT_ULL(VIRTIO_F_RING_PACKED) : 0);
 	config->vq_num = 1;
 	config->vq_align = getpagesize();
 	config->config_size = sizeof(blk);
@@ -583,7 +678,7 @@ int vduse_daemon_restart(struct vduse_daemon *d)
 	return -ETIMEDOUT;
 }
 
-int vduse_daemon_start(struct vduse_daemon *d, const char *name)
+int vduse_daemon_start(struct vduse_daemon *d, const char *name, bool packed)
 {
 	int r;
 
@@ -594,7 +689,7 @@ int vduse_daemon_start(struct vduse_daemon *d, const char *name)
 		return -errno;
 
 	vduse_destroy(name);
-	r = vduse_create(name);
+	r = vduse_create(name, packed);
 	if (r)
 		goto unmap;
 	r = vduse_daemon_restart(d);

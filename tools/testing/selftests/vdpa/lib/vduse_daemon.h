@@ -30,14 +30,14 @@ struct vduse_daemon {
 	struct vduse_shared *shared;
 };
 
-/* A device with nobody to serve it */
-int vduse_create(const char *name);
+/* A device with nobody to serve it, that offers split rings, or @packed ones, too */
+int vduse_create(const char *name, bool packed);
 int vduse_destroy(const char *name);
 /*
  * Create the device @name and a daemon that serves it; to be added to the bus
  * by the caller. vduse_daemon_stop() needs it deleted from the bus.
  */
-int vduse_daemon_start(struct vduse_daemon *d, const char *name);
+int vduse_daemon_start(struct vduse_daemon *d, const char *name, bool packed);
 int vduse_daemon_stop(struct vduse_daemon *d);
 /* Remove the device @name, whoever served it */
 void vduse_daemon_cleanup(const char *name);
