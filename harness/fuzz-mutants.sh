@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Which planted bugs does the fuzzer's corpus find? For fuzz.sh, in its kernel.
 #
-# MUTANTS   their names, or "listed"
+# MUTANTS   their names, or "listed": those of this base, or else of the fuzzer
 # MINUTES   how long to fuzz for those that the corpus does not find (0)
 
 . "$(dirname "$0")/fuzz-lib.sh"
@@ -11,7 +11,9 @@
 source=$build/mutant-$flavour-fuzz
 names=()
 if [ "$MUTANTS" = listed ]; then
-	mapfile -t names < <(list "$fuzz/mutants")
+	listed=$patches/fuzz-mutants
+	[ -e "$listed" ] || listed=$fuzz/mutants
+	mapfile -t names < <(list "$listed")
 else
 	read -ra names <<<"$MUTANTS"
 fi
