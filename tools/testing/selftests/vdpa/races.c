@@ -36,8 +36,9 @@ struct arena {
 	unsigned int n;
 	uint64_t seed;
 	unsigned int round;
-	unsigned int *done;	/* operations in this round, by all processes */
-	unsigned long ever;	/* in all rounds */
+	unsigned int *tried;	/* operations in this round, by all processes ... */
+	unsigned int *done;	/* and those for which there was a device */
+	unsigned long ever;	/* done in all rounds */
 	/* What a group of processes does until it is killed, once it has told @ready */
 	void (*race)(struct arena *a, int ready);
 };
@@ -250,6 +251,13 @@ static void choose_races(struct racer *r)
 		r->ops[i] = races[draw(r, sizeof(races) / sizeof(*races))];
 }
 
+static void count(struct arena *a, bool done)
+{
+	__atomic_add_fetch(a->tried, 1, __ATOMIC_RELAXED);
+	if (done)
+		__atomic_add_fetch(a->done, 1, __ATOMIC_RELAXED);
+}
+
 static void *race(void *arg)
 {
 	struct racer *r = arg;
@@ -257,7 +265,7 @@ static void *race(void *arg)
 	for (;;) {
 		r->c = &r->clients[draw(r, r->n)];
 		r->ops[draw(r, AT_ONCE)](r);
-		__atomic_add_fetch(r->a->done, 1, __ATOMIC_RELAXED);
+		count(r->a, true);
 	}
 
 	return NULL;
@@ -344,13 +352,14 @@ static void race_until_killed(struct arena *a, int ready)
 static void visit(struct racer *r)
 {
 	unsigned int i = draw(r, r->a->n), n = draw(r, 8);
+	bool open;
 
 	r->c = &r->clients[i];
-	if (!client_of_old_or_new(r->c, &r->a->devs[i], draw(r, 2)))
-		while (n--)
-			races[draw(r, sizeof(races) / sizeof(*races))](r);
+	open = !client_of_old_or_new(r->c, &r->a->devs[i], draw(r, 2));
+	while (open && n--)
+		races[draw(r, sizeof(races) / sizeof(*races))](r);
 	client_close(r->c);
-	__atomic_add_fetch(r->a->done, 1, __ATOMIC_RELAXED);
+	count(r->a, open);
 }
 
 /* Two processes that open a device, use it and close it, and each other's next */
@@ -434,6 +443,7 @@ FIXTURE_SETUP(races)
 	self->a.done = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->a.done);
+	self->a.tried = self->a.done + 1;
 	self->a.race = race_until_killed;
 	self->a.seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
 	/* Now, or nobody knows if the kernel dies */
@@ -463,6 +473,7 @@ static pid_t racers_start(struct arena *a)
 
 	if (pipe(ready))
 		return -errno;
+	*a->tried = 0;
 	*a->done = 0;
 	pid = fork();
 	if (!pid) {
@@ -496,7 +507,7 @@ static void wait_for_operations(const struct arena *a, unsigned int n)
 {
 	uint64_t end = now_ms() + LONGEST_MS;
 
-	while (__atomic_load_n(a->done, __ATOMIC_RELAXED) < n && now_ms() < end)
+	while (__atomic_load_n(a->tried, __ATOMIC_RELAXED) < n && now_ms() < end)
 		usleep(500);
 }
 
@@ -624,9 +635,9 @@ static int remove_module(struct vdpa_dev *dev)
 
 	do {
 		r = vdpa_remove_module(dev->parent);
-	} while (r == -EAGAIN && --tries);
+	} while (r == -EAGAIN && dev->daemon && --tries);
 
-	return r == -EAGAIN ? vdpa_dev_del(dev) : r;
+	return r == -EAGAIN && dev->daemon ? vdpa_dev_del(dev) : r;
 }
 
 /* The devices were its own; true: it is no more */
