@@ -25,8 +25,8 @@ int find_one(const char *pattern, char *path, size_t size);
 int run_program(char *const argv[]);
 /*
  * Until @pid waits in the kernel, in a function whose name begins with @function, or
- * anywhere if the kernel does not say where; and until it was woken, and waits again or has ended. @sleeps is what sleeps_ever()
- * was before. -ETIMEDOUT: neither
+ * anywhere if the kernel does not say where; and until it was woken, and waits again or
+ * has ended. @sleeps is what sleeps_ever() was before. -ETIMEDOUT: neither
  */
 int await_wait(pid_t pid, const char *function);
 long sleeps_ever(pid_t pid);
