@@ -90,7 +90,9 @@ for parent in "${parents[@]}"; do
 	run "$parent" >"$log/fuzz-said-$parent" &
 	pids+=($!)
 done
-trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+# Not $pids: those that have ended can be the numbers of other processes by then
+# shellcheck disable=SC2046
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 for pid in "${pids[@]}"; do
 	wait "$pid" || failed=1
 done

@@ -1139,7 +1139,8 @@ TEST_F_TIMEOUT(stream, vlan_filters_follow_the_address, TIMEOUT)
 		OK(s, roundtrip(s));
 	}
 	/* No other filter goes by the name of one */
-	EXPECT_EQ(-EIO, ctrl(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VLAN_N_VID));
+	EXPECT_EQ(-EIO, ctrl(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD,
+			     VLAN_N_VID + VID + 1));
 	EXPECT_EQ(-EIO, ctrl(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VLAN_N_VID));
 	OK(s, roundtrip(s));
 }
