@@ -44,11 +44,13 @@ licensed()
 # What the README says of a patch, as `topic` NUMBER, "subject", is so in one of the bases
 named_patches()
 {
-	local topic number subject named=0 wrong=0
+	local topic number subject patch named=0 wrong=0
 
 	# shellcheck disable=SC2016 # The backticks are the README's
 	while IFS=: read -r topic number subject; do
-		if ! subjects patches/*/"$topic"/"$(printf %04d "$number")"-*.patch | grep -xF "$subject"; then
+		if ! for patch in patches/*/"$topic"/"$(printf %04d "$number")"-*.patch; do
+			subject_of "$patch"
+		done | grep -xF "$subject"; then
 			echo "not patch $number of $topic: $subject"
 			wrong=1
 		fi
@@ -56,15 +58,6 @@ named_patches()
 	done < <(sed -n 's/`\([a-z0-9-]*\)` \([0-9]*\), "\([^"]*\)"/\n\1:\2:\3\n/gp' README.md |
 		grep -E '^[a-z0-9-]+:[0-9]+:')
 	[ "$named" != 0 ] && [ "$wrong" = 0 ]
-}
-
-subjects()
-{
-	local patch
-
-	for patch in "$@"; do
-		git mailinfo /dev/null /dev/null <"$patch" | sed -n 's/^Subject: //p'
-	done
 }
 
 check "files: the scripts are free of shellcheck's complaints" clean_scripts

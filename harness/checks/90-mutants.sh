@@ -96,14 +96,6 @@ accounted_for()
 	[ ! "$bad" ]
 }
 
-# subject_of PATCH: which may take more than one line
-subject_of()
-{
-	sed -n '/^Subject: /,/^[^ ]*: \|^$/{s/^Subject: \[PATCH\] //p; /^ /p}' "$1" |
-		tr -d '\n'
-	echo
-}
-
 if [ -e "$patches/without-mutant" ]; then
 	check "mutants: each fix has one, or a reason to have none" accounted_for
 fi

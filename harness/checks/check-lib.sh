@@ -198,6 +198,14 @@ nothing_new()
 	echo "$(wc -l <"$2.sorted") complaints, none that base does not give"
 }
 
+# subject_of PATCH: which may take more than one line
+subject_of()
+{
+	sed -n '/^Subject: /,/^[^ ]*: \|^$/{s/^Subject: \[PATCH\] //p; /^ /p}' "$1" |
+		tr -d '\n'
+	echo
+}
+
 # use_disk NAME [bare]: $disk_machine are words for vm.sh that add a virtio disk with
 # two virtqueues, behind an IOMMU or "bare", for the tests that want its address
 disk_address=0000:00:09.0

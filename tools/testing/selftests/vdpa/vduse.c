@@ -739,7 +739,7 @@ TEST_F(packed, next_client_has_split_rings)
 	EXPECT_EQ(2U, self->c.base[0]);
 }
 
-/* The kernel's drivers use them if they are offered */
+/* Whatever rings virtio's driver takes of those that are offered */
 TEST_F(packed, virtio_follows_and_leaves)
 {
 	ASSERT_EQ(0, client_map(&self->c));
