@@ -16,7 +16,7 @@ sizes='64 256 1024' regions='1 10 100 1000' queues='2 8 16 32' gib='1 64'
 mkdir -p "$out"
 
 for side in unpatched ours; do
-	step "running with the $side modules"
+	step "running the modules: $side"
 	option=()
 	[ "$side" = ours ] || option=(--unpatched)
 	# The sizes need more ranges than the base allows by default

@@ -29,7 +29,7 @@ run_bench()
 	shift
 	: >"$out/bench.$modules"
 	for parent in dma_map set_map; do
-		step "measuring with the $modules modules, $parent"
+		step "measuring the modules: $modules, $parent"
 		commands='echo 0 >/proc/sys/kernel/printk'
 		for kind in $kinds; do
 			commands+="; $perf $modules $parent $kind $sizes"

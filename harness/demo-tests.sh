@@ -14,7 +14,7 @@ list "$patches/demo" >"$out/demo.list"
 # run_demo NAME [OPTION]: each of the tests with the modules of one side
 run_demo()
 {
-	step "running $(wc -l <"$out/demo.list") tests with the $1 modules"
+	step "running $(wc -l <"$out/demo.list") tests on the modules: $1"
 	"$top/harness/vm.sh" --mlx5 ${2:+"$2"} --timeout 600 -- \
 		"$top/harness/demo-tests-guest.sh" "$build/selftests" "$out/demo.list" \
 		>"$out/demo.$1" || die "the demo, $1 (see $out/demo.$1)"

@@ -24,7 +24,7 @@ mkdir -p "$out"
 # more ranges than the base allows by default.
 run_demo()
 {
-	step "running with the $1 modules"
+	step "running the modules: $1"
 	# shellcheck disable=SC2086 # the sizes are several words
 	"$top/harness/vm.sh" --icount --mem "$mem" --mlx5 ${2:+"$2"} \
 		--append "vhost_vdpa.max_iotlb_entries=65536" \

@@ -48,7 +48,7 @@ measure()
 	dma_map) load+=" && modprobe vdpa_sim batch_mapping=0 $sim" ;;
 	mlx5) load+=" && modprobe -a mlx5_mock && modprobe mlx5_vdpa $entries" ;;
 	esac
-	step "$parent with the $side modules"
+	step "$parent, the modules: $side"
 	# The base can't do all of it, and the output says so
 	"$top/harness/vm.sh" --icount --mem 4G --mlx5 --timeout 1800 "${option[@]}" -- \
 		"echo 0 >/proc/sys/kernel/printk
