@@ -6,7 +6,12 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/falloc.h>
+#include <linux/mman.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +37,11 @@
 #define IOVA	BIT_ULL(32)
 #define BULK	(4 * MIB)
 #define BULK_PAGES ((long)(BULK / PAGE))
+
+/* Memory of which each 2 MiB are one folio */
+#define FOLIO	HUGE_SIZE
+#define FOLIO_PAGES ((long)(FOLIO / PAGE))
+#define FOLIOS	(4 * FOLIO)
 
 /* Ranges that a simulator with a small table holds */
 #define ENTRIES	16
@@ -87,6 +98,45 @@ FIXTURE_VARIANT_ADD(small, dma_map)
 	.parent = SIM_NET(false, .entries = ENTRIES),
 };
 
+/* Guest memory as a VMM has it: a file in memory, in large folios */
+FIXTURE(folios)
+{
+	struct vdpa_dev dev;
+	struct vdpa_client c;
+	struct reach r;
+	char *mem;		/* FOLIOS bytes, aligned */
+	int fd;
+	long pins;
+};
+
+FIXTURE_VARIANT(folios)
+{
+	struct vdpa_parent parent;
+	bool hugetlb;
+};
+
+FIXTURE_VARIANT_ADD(folios, memfd_set_map)
+{
+	.parent = SIM_NET(true),
+};
+
+FIXTURE_VARIANT_ADD(folios, memfd_dma_map)
+{
+	.parent = SIM_NET(false),
+};
+
+FIXTURE_VARIANT_ADD(folios, hugetlb_set_map)
+{
+	.parent = SIM_NET(true),
+	.hugetlb = true,
+};
+
+FIXTURE_VARIANT_ADD(folios, hugetlb_dma_map)
+{
+	.parent = SIM_NET(false),
+	.hugetlb = true,
+};
+
 static int open_client(struct vdpa_client *c, const struct vdpa_dev *dev)
 {
 	int r = client_open(c, dev, 0);
@@ -103,7 +153,7 @@ static int limit_memlock(rlim_t pages)
 	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -errno : 0;
 }
 
-#define SETUP()								\
+#define SETUP(_mem)							\
 do {									\
 	const char *why;						\
 	int r;								\
@@ -116,7 +166,7 @@ do {									\
 		SKIP(return, "can't limit the device that -d names");	\
 	SKIP_IF_MISSING(r, why);					\
 	self->pins = pins_in_system();					\
-	self->mem = shuffled_alloc(BULK);				\
+	self->mem = (_mem);						\
 	r = self->mem ? open_client(&self->c, &self->dev) : -ENOMEM;	\
 	if (r)								\
 		vdpa_dev_put(&self->dev);				\
@@ -133,7 +183,7 @@ do {									\
 
 FIXTURE_SETUP(map)
 {
-	SETUP();
+	SETUP(shuffled_alloc(BULK));
 }
 
 FIXTURE_TEARDOWN(map)
@@ -143,12 +193,39 @@ FIXTURE_TEARDOWN(map)
 
 FIXTURE_SETUP(small)
 {
-	SETUP();
+	SETUP(shuffled_alloc(BULK));
 }
 
 FIXTURE_TEARDOWN(small)
 {
 	TEARDOWN();
+}
+
+static char *folios_alloc(bool hugetlb, int *fd)
+{
+	char *mem;
+
+	*fd = huge_file(FOLIOS, hugetlb);
+	mem = *fd < 0 ? NULL : huge_map(*fd, FOLIOS, MAP_SHARED, 0);
+	if (mem)
+		reach_fill((uint8_t *)mem, FOLIOS);
+
+	return mem && is_huge(mem, FOLIOS) ? mem : NULL;
+}
+
+FIXTURE_SETUP(folios)
+{
+	char *mem = folios_alloc(variant->hugetlb, &self->fd);
+
+	if (!mem)
+		SKIP(return, "there are no huge pages");
+	SETUP(mem);
+}
+
+FIXTURE_TEARDOWN(folios)
+{
+	TEARDOWN();
+	reach_exit(&self->r);
 }
 
 /* What is charged is what is pinned */
@@ -897,6 +974,29 @@ TEST_F_TIMEOUT(map, others_get_the_cpu_meanwhile, 300)
 	munmap(mem, size);
 }
 
+/* A folio at one address after the other */
+static char *folio_over_and_over(int times)
+{
+	int fd = huge_file(FOLIO, true), i;
+	char *mem = huge_map(fd, FOLIO, MAP_SHARED, 0);
+
+	if (!mem)
+		return NULL;
+	munmap(mem, FOLIO);
+	mem = mmap(NULL, (times + 1) * FOLIO, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem = (char *)(((uintptr_t)mem + FOLIO - 1) & ~(FOLIO - 1));
+	for (i = 0; i < times; i++)
+		if (mmap(mem + i * FOLIO, FOLIO, PROT_READ | PROT_WRITE, MAP_SHARED |
+			 MAP_FIXED | MAP_POPULATE, fd, 0) == MAP_FAILED)
+			return NULL;
+	close(fd);
+
+	return mem;
+}
+
 /*
  * Each pin counts for up to 1024 references to the page, of less than 2^31. It takes
  * a million of them to get there, which only the whole test does.
@@ -928,6 +1028,406 @@ TEST_F_TIMEOUT(map, page_is_not_pinned_without_end, 900)
 	ASSERT_EQ(0, batch_end());
 	EXPECT_PINS(0);
 	munmap(mem, size);
+}
+
+/* The same of a folio, of which each page counts */
+TEST_F_TIMEOUT(map, folio_is_not_pinned_without_end, 900)
+{
+	const int n = vdpa_given.quick ? 16 : 8192;
+	const int times = vdpa_given.quick ? 2 : 300;
+	char *mem;
+	int i, r;
+
+	if (!variant->parent.batch || variant->parent.ops != &sim_ops)
+		SKIP(return, "not for this parent: one is enough");
+	mem = folio_over_and_over(n);
+	ASSERT_NE(NULL, mem);
+
+	ASSERT_EQ(0, batch_begin());
+	for (i = 1, r = 0; i <= times && !r; i++)
+		r = map_at(i * (IOVA << 4), mem, n * FOLIO);
+	EXPECT_EQ(vdpa_given.quick ? 0 : -ENOMEM, r);
+	ASSERT_EQ(0, unmap_at(0, 0));
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(0);
+	munmap(mem, n * FOLIO);
+}
+
+/* The table is full in the middle of an update */
+TEST_F(small, failed_update_leaves_no_pin_of_a_folio)
+{
+	char *mem = folio_over_and_over(2 * ENTRIES);
+
+	ASSERT_NE(NULL, mem);
+	EXPECT_EQ(-ENOSPC, map_at(IOVA, mem, 2 * ENTRIES * FOLIO));
+	EXPECT_PINS(0);
+	EXPECT_EQ(0, map_at(IOVA, mem, ENTRIES * FOLIO));
+	EXPECT_PINS(ENTRIES * FOLIO_PAGES);
+	munmap(mem, 2 * ENTRIES * FOLIO);
+}
+
+TEST_F(map, written_huge_pages_are_dirty)
+{
+	/* One that was used before can be dirty still */
+	write_file("/proc/sys/vm/nr_hugepages", "0");
+	hugetlb_provide(FOLIO);
+	self->mem = mmap(NULL, FOLIO, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+	if (self->mem == MAP_FAILED)
+		SKIP(return, "there are no huge pages");
+	self->mem[0] = 1;
+	EXPECT_DIRTY(false);
+	ASSERT_EQ(0, client_map_perm(&self->c, 0, IOVA, self->mem, FOLIO,
+				     VHOST_ACCESS_RO));
+	ASSERT_EQ(0, unmap_at(IOVA, FOLIO));
+	EXPECT_DIRTY(false);
+	ASSERT_EQ(0, map_at(IOVA, self->mem, FOLIO));
+	ASSERT_EQ(0, unmap_at(IOVA, FOLIO));
+	EXPECT_DIRTY(true);
+}
+
+/*
+ * Guest memory in large folios. A kernel may pin a folio as a whole, and must give
+ * what it would if it looked at each page.
+ */
+
+#define EXPECT_REACH()							\
+	EXPECT_STREQ("", reach_check(&self->r))
+
+/* Over a border between folios that is so far in the range at @_iova */
+#define EXPECT_REACH_OVER(_iova, _at)					\
+	EXPECT_STREQ("", reach_probe(&self->r, (_iova) + (_at) - 32, 64))
+
+#define MAP_FOLIOS(_iova, _from, _size, _perm)				\
+	ASSERT_EQ(0, reach_map(&self->r, _iova,				\
+			       (uint8_t *)self->mem + (_from), _size, _perm))
+
+/* What is mapped is reached, over resets, of the memory as it is now */
+#define LOOK_AT(_mem)							\
+do {									\
+	if (!(self->c.features & F_PERSIST))				\
+		SKIP(return, "the parent does not offer IOTLB_PERSIST");	\
+	ASSERT_EQ(0, client_map(&self->c));				\
+	ASSERT_EQ(0, reach_init_at(&self->r, &self->c,			\
+				   (uint8_t *)(_mem), FOLIOS));		\
+} while (0)
+
+TEST_F(folios, are_reached_in_part)
+{
+	const size_t before = 3 * PAGE, size = before + 2 * FOLIO + 5 * PAGE;
+
+	LOOK_AT(self->mem);
+	MAP_FOLIOS(IOVA, FOLIO - before, size, VHOST_ACCESS_RW);
+	EXPECT_PINS(1 + (long)(size / PAGE));
+	EXPECT_REACH();
+	START();
+	EXPECT_REACH_OVER(IOVA, before);
+	EXPECT_REACH_OVER(IOVA, before + FOLIO / 2);
+	EXPECT_REACH_OVER(IOVA, before + FOLIO);
+	EXPECT_REACH_OVER(IOVA, before + 2 * FOLIO);
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, reach_unmap(&self->r, IOVA, size));
+	EXPECT_PINS(1);
+	EXPECT_REACH();
+}
+
+/* Each has pins of its own */
+TEST_F(folios, are_shared_by_mappings)
+{
+	LOOK_AT(self->mem);
+	MAP_FOLIOS(IOVA, 0, 2 * FOLIO, VHOST_ACCESS_RW);
+	MAP_FOLIOS(2 * IOVA, FOLIO + 7 * PAGE, 2 * PAGE, VHOST_ACCESS_RO);
+	EXPECT_PINS(1 + 2 * FOLIO_PAGES + 2);
+	EXPECT_REACH();
+	ASSERT_EQ(0, reach_unmap(&self->r, IOVA, 2 * FOLIO));
+	EXPECT_PINS(1 + 2);
+	EXPECT_REACH();
+}
+
+/* Have pages of 4 KiB that are not in the file take the place of a folio */
+static int become_pages(char *folio)
+{
+	if (mmap(folio, FOLIO, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return -errno;
+	madvise(folio, FOLIO, MADV_NOHUGEPAGE);
+	reach_fill((uint8_t *)folio, FOLIO);
+
+	return 0;
+}
+
+TEST_F(folios, and_pages_are_in_one_update)
+{
+	ASSERT_EQ(0, become_pages(self->mem + FOLIO));
+	LOOK_AT(self->mem);
+	MAP_FOLIOS(IOVA, PAGE, FOLIOS - PAGE, VHOST_ACCESS_RW);
+	MAP_FOLIOS(2 * IOVA, 2 * FOLIO - 5 * PAGE, FOLIO, VHOST_ACCESS_RW);
+	EXPECT_PINS(1 + 5 * FOLIO_PAGES - 1);
+	EXPECT_REACH();
+	START();
+	EXPECT_REACH_OVER(IOVA, FOLIO - PAGE);
+	EXPECT_REACH_OVER(IOVA, 2 * FOLIO - PAGE);
+	EXPECT_REACH_OVER(IOVA, 3 * FOLIO - PAGE);
+	EXPECT_REACH_OVER(2 * IOVA, 5 * PAGE);
+	ASSERT_EQ(0, client_reset(&self->c));
+	ASSERT_EQ(0, unmap_at(IOVA, FOLIOS - PAGE));
+	EXPECT_PINS(1 + FOLIO_PAGES);
+}
+
+/* ... which ends in a folio, then in a page */
+TEST_F(folios, and_pages_are_unpinned_if_an_update_fails)
+{
+	ASSERT_EQ(0, become_pages(self->mem + FOLIO));
+	ASSERT_EQ(0, batch_begin());
+	ASSERT_EQ(0, map_at(2 * IOVA, self->mem, 2 * FOLIO));
+	ASSERT_EQ(0, mprotect(self->mem + 3 * FOLIO, FOLIO, PROT_NONE));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, FOLIOS));
+	EXPECT_PINS(2 * FOLIO_PAGES);
+	ASSERT_EQ(0, mprotect(self->mem + 2 * FOLIO - PAGE, PAGE, PROT_NONE));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, FOLIOS));
+	EXPECT_PINS(2 * FOLIO_PAGES);
+	ASSERT_EQ(0, batch_end());
+	EXPECT_PINS(2 * FOLIO_PAGES);
+	ASSERT_EQ(0, unmap_at(0, 0));
+	EXPECT_PINS(0);
+}
+
+/* Whose pages can differ in that; those of hugetlb cannot, within a folio */
+TEST_F(folios, end_with_their_permission)
+{
+	const size_t part = variant->hugetlb ? FOLIO : FOLIO / 2;
+	char *end = self->mem + part;
+
+	ASSERT_EQ(0, mprotect(end, part, PROT_READ));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, part + PAGE));
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, 2 * part));
+	EXPECT_PINS(0);
+	EXPECT_EQ(0, client_map_perm(&self->c, 0, IOVA, self->mem, 2 * part,
+				     VHOST_ACCESS_RO));
+	EXPECT_EQ(0, map_at(2 * IOVA, self->mem, part));
+	ASSERT_EQ(0, munmap(end, part));
+	EXPECT_EQ(-EFAULT, client_map_perm(&self->c, 0, 3 * IOVA, self->mem,
+					   part + PAGE, VHOST_ACCESS_RO));
+	EXPECT_PINS(3 * (long)(part / PAGE));
+}
+
+/*
+ * A folio that is pinned cannot be cut when the file is: it is longer than the file
+ * then. At this address it is mapped page by page: a whole huge page can be accessed.
+ */
+TEST_F(folios, end_with_the_file)
+{
+	const size_t ends[] = { FOLIO - 5 * PAGE, FOLIO - 5 * PAGE - 100, 100 };
+	char *mem;
+	size_t end;
+	int i;
+
+	if (variant->hugetlb)
+		SKIP(return, "not for this memory: the file ends with a folio");
+	mem = huge_map(self->fd, FOLIOS, MAP_SHARED, PAGE);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, map_at(IOVA, self->mem, FOLIO));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, ftruncate(self->fd, ends[i]));
+		end = (ends[i] + PAGE - 1) / PAGE * PAGE;
+		EXPECT_EQ(-EFAULT, map_at(2 * IOVA, mem, end + PAGE));
+		EXPECT_PINS(FOLIO_PAGES);
+		EXPECT_EQ(0, map_at(2 * IOVA, mem, end));
+		EXPECT_PINS(FOLIO_PAGES + (long)(end / PAGE));
+		EXPECT_EQ(0, unmap_at(2 * IOVA, end));
+	}
+}
+
+/* After a hole was made, the file has another folio there */
+TEST_F(folios, are_those_that_the_file_has)
+{
+	hugetlb_provide(FOLIO);
+	ASSERT_EQ(0, map_at(IOVA, self->mem, 2 * FOLIO));
+	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       0, FOLIO));
+	EXPECT_PINS(2 * FOLIO_PAGES);
+	LOOK_AT(self->mem);
+	MAP_FOLIOS(2 * IOVA, PAGE, 2 * FOLIO, VHOST_ACCESS_RW);
+	ASSERT_EQ(0, unmap_at(IOVA, 2 * FOLIO));
+	EXPECT_PINS(1 + 2 * FOLIO_PAGES);
+	EXPECT_REACH();
+	ASSERT_EQ(0, ftruncate(self->fd, 0));
+	ASSERT_EQ(0, reach_unmap(&self->r, 2 * IOVA, 2 * FOLIO));
+	EXPECT_PINS(1);
+}
+
+/* One page of it was written to, and so is not that of the file any more */
+TEST_F(folios, of_a_private_mapping_are_its_own)
+{
+	char *file = malloc(FOLIOS), *mem;
+
+	hugetlb_provide(FOLIOS);
+	mem = huge_map(self->fd, FOLIOS, MAP_PRIVATE, 0);
+	ASSERT_NE(NULL, mem);
+	memcpy(file, self->mem, FOLIOS);
+	mem[PAGE + PAGE / 2] ^= 0xff;
+	mem[2 * PAGE - 1] ^= 0xff;
+	LOOK_AT(mem);
+	ASSERT_EQ(0, reach_map(&self->r, IOVA, self->r.mem, 2 * PAGE, VHOST_ACCESS_RO));
+	EXPECT_REACH();
+	ASSERT_EQ(0, reach_map(&self->r, 2 * IOVA, self->r.mem, FOLIO + PAGE,
+			       VHOST_ACCESS_RW));
+	EXPECT_PINS(1 + 2 + FOLIO_PAGES + 1);
+	EXPECT_REACH();
+	EXPECT_EQ(0, memcmp(file, self->mem, FOLIOS));
+	munmap(mem, FOLIOS);
+}
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#endif
+
+TEST_F(folios, have_guard_pages)
+{
+	if (madvise(self->mem + FOLIO / 2, PAGE, MADV_GUARD_INSTALL))
+		SKIP(return, "no guard pages in this memory, or none in this kernel");
+	EXPECT_EQ(-EFAULT, map_at(IOVA, self->mem, FOLIO));
+	EXPECT_PINS(0);
+	EXPECT_EQ(0, map_at(IOVA, self->mem, FOLIO / 2));
+}
+
+/* Who serves the page faults of a mapping of the file, with what the file has */
+struct server {
+	int uffd;
+	size_t page;
+	int stop[2];
+	long asked;
+};
+
+static int serve(struct server *s, uint64_t addr)
+{
+	struct uffdio_continue what = {
+		.range = { addr & ~(s->page - 1), s->page },
+	};
+
+	return ioctl(s->uffd, UFFDIO_CONTINUE, &what) ? -errno : 0;
+}
+
+static void *serve_all(void *arg)
+{
+	struct server *s = arg;
+	struct pollfd p[] = { { s->uffd, POLLIN, 0 }, { s->stop[0], POLLIN, 0 } };
+	struct uffd_msg msg;
+
+	while (poll(p, 2, -1) > 0 && !p[1].revents) {
+		if (read(s->uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+		    serve(s, msg.arg.pagefault.address))
+			break;
+		s->asked++;
+	}
+
+	return NULL;
+}
+
+static int server_init(struct server *s, char *mem, bool hugetlb)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = hugetlb ? UFFD_FEATURE_MINOR_HUGETLBFS :
+				      UFFD_FEATURE_MINOR_SHMEM,
+	};
+	struct uffdio_register what = {
+		.range = { (uintptr_t)mem, FOLIOS },
+		.mode = UFFDIO_REGISTER_MODE_MINOR,
+	};
+
+	s->page = hugetlb ? FOLIO : PAGE;
+	s->uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	if (s->uffd < 0)
+		return -errno;
+
+	return ioctl(s->uffd, UFFDIO_API, &api) ||
+	       ioctl(s->uffd, UFFDIO_REGISTER, &what) ||
+	       pipe(s->stop) ? -errno : 0;
+}
+
+/* It is asked for each page, with those in between that are there */
+TEST_F(folios, are_asked_for_page_by_page)
+{
+	char *mem = huge_map(self->fd, FOLIOS, MAP_SHARED, 0);
+	struct server s = {};
+	pthread_t thread;
+	int r;
+
+	ASSERT_NE(NULL, mem);
+	r = server_init(&s, mem, variant->hugetlb);
+	if (r == -ENOSYS || r == -EINVAL)
+		SKIP(return, "nobody but the kernel serves page faults here");
+	ASSERT_EQ(0, r);
+	ASSERT_EQ(0, serve(&s, (uintptr_t)mem));
+	ASSERT_EQ(0, serve(&s, (uintptr_t)mem + FOLIO));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, serve_all, &s));
+	EXPECT_EQ(0, map_at(IOVA, mem, FOLIOS));
+	EXPECT_PINS(4 * FOLIO_PAGES);
+	close(s.stop[1]);
+	pthread_join(thread, NULL);
+	EXPECT_EQ((long)(FOLIOS / s.page) - 2, s.asked);
+	close(s.uffd);
+	munmap(mem, FOLIOS);
+}
+
+/* Is there such a function? Also if it is that of another module */
+static bool kernel_has(const char *function)
+{
+	char line[256];
+	bool found = false;
+	FILE *f = fopen("/proc/kallsyms", "r");
+	size_t len = strlen(function);
+	char *name;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		name = strchr(line, ' ');
+		name = name ? strchr(name + 1, ' ') : NULL;
+		found = name && !strncmp(name + 1, function, len) &&
+			(name[1 + len] == '\n' || name[1 + len] == '\t');
+	}
+	if (f)
+		fclose(f);
+
+	return found;
+}
+
+static long in_page_table(const char *mem, size_t size)
+{
+	size_t at;
+	long n = 0;
+
+	for (at = 0; at < size; at += PAGE)
+		n += phys_addr(mem + at) != 0;
+
+	return n;
+}
+
+/*
+ * Only what is looked at gets into the page table: the first page of each. At this
+ * address they are not there as huge pages.
+ */
+TEST_F(folios, are_pinned_as_a_whole)
+{
+	char *mem;
+
+	if (!kernel_has("folio_add_pins"))
+		SKIP(return, "this kernel has no way to pin a folio as a whole");
+	if (variant->hugetlb)
+		SKIP(return, "not for this memory: a folio has one entry there");
+	mem = huge_map(self->fd, FOLIOS, MAP_SHARED, FOLIO + PAGE);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, map_at(IOVA, mem, FOLIOS));
+	EXPECT_EQ(4, in_page_table(mem, FOLIOS));
+
+	/* ... of what follows on the first, which is pinned with the page before it */
+	ASSERT_NE(MAP_FAILED,
+		  mmap(mem - PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	ASSERT_EQ(0, map_at(2 * IOVA, mem - PAGE, FOLIOS + PAGE));
+	EXPECT_EQ(FOLIO_PAGES + 3, in_page_table(mem, FOLIOS));
+	EXPECT_PINS(2 * 4 * FOLIO_PAGES + 1);
+	munmap(mem, FOLIOS);
 }
 
 #define CGROUPS		"/sys/fs/cgroup"

@@ -34,7 +34,6 @@
 #include "lib/supervise.h"
 
 #define PAGE	4096UL
-#define HUGE	(2UL << 20)
 #define MIB	0x100000UL
 #define IOVA	BIT_ULL(32)
 
@@ -61,25 +60,14 @@ struct kind {
 	bool huge;
 };
 
-static void *reserve(size_t size)
-{
-	char *p = mmap(NULL, size + HUGE, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL :
-	       (void *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
-}
-
 static void *alloc(size_t size, int flags, int fd, int advice)
 {
-	char *p = reserve(size);
+	char *p = huge_map(fd, size, flags, 0);
 	size_t i;
 
-	if (!p || mmap(p, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
-		       0) == MAP_FAILED)
+	if (!p)
 		return NULL;
-	if (advice)
-		madvise(p, size, advice);
+	madvise(p, size, advice);
 	for (i = 0; i < size; i += PAGE)
 		p[i] = 1;
 
@@ -98,33 +86,22 @@ static void *alloc_thp(size_t size)
 
 static void *alloc_hugetlb(size_t size)
 {
-	/* Some that are free are promised to others */
-	long missing = size / HUGE - read_key("/proc/meminfo", "HugePages_Free:") +
-		       read_key("/proc/meminfo", "HugePages_Rsvd:");
-	char pages[24];
-
-	if (missing > 0) {
-		snprintf(pages, sizeof(pages), "%ld",
-			 read_key("/proc/meminfo", "HugePages_Total:") + missing);
-		write_file("/proc/sys/vm/nr_hugepages", pages);
-	}
+	hugetlb_provide(size);
 
 	/* NULL if that did not give enough */
 	return alloc(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-		     MAP_HUGE_2MB, -1, 0);
+		     MAP_HUGE_2MB, -1, MADV_NORMAL);
 }
 
 static void *alloc_memfd(size_t size)
 {
-	int fd = memfd_create("map_perf", MFD_CLOEXEC);
-	void *p = NULL;
+	int fd = huge_file(size, false);
+	void *p;
 
-	write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-		   "advise");
-	if (fd >= 0 && !ftruncate(fd, size))
-		p = alloc(size, MAP_SHARED, fd, MADV_HUGEPAGE);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return NULL;
+	p = alloc(size, MAP_SHARED, fd, MADV_HUGEPAGE);
+	close(fd);
 
 	return p;
 }
@@ -137,23 +114,6 @@ static const struct kind kinds[] = {
 	{ "hugetlb", alloc_hugetlb, true },
 	{ "memfd", alloc_memfd, true },
 };
-
-/* Looked at in the first and in the last 2 MiB */
-static bool is_huge(const char *mem, size_t size)
-{
-	const size_t at[] = { 0, size - HUGE };
-	uint64_t pa, end;
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
-		pa = phys_addr(mem + at[i]);
-		end = phys_addr(mem + at[i] + HUGE - PAGE);
-		if (!pa || pa % HUGE || end != pa + HUGE - PAGE)
-			return false;
-	}
-
-	return true;
-}
 
 static uint64_t now_ns(void)
 {

@@ -25,10 +25,11 @@ void *mem_dma(struct mock *m, u64 addr)
 	return page ? page_to_virt(page) + offset_in_page(addr) : NULL;
 }
 
-/* The allocator's, or of its kind: nobody's data, and no reference counts */
+/* The allocator's, or of its kind, but for hugetlb: nobody's data, no reference counts */
 static bool mem_is_free(struct page *page)
 {
-	return !page_count(page) || PageSlab(page) || page_has_type(page);
+	return !page_count(page) || PageSlab(page) ||
+	       (page_has_type(page) && !PageHuge(page));
 }
 
 /* Page tables that have a small page */

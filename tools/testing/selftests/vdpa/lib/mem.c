@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -190,4 +192,66 @@ void *huge_alloc(size_t size)
 	madvise(mem, size, MADV_HUGEPAGE);
 
 	return memset(mem, 0, size);
+}
+
+void hugetlb_provide(size_t size)
+{
+	/* Some that are free are promised to others */
+	long missing = size / HUGE_SIZE - read_key("/proc/meminfo", "HugePages_Free:") +
+		       read_key("/proc/meminfo", "HugePages_Rsvd:");
+	char pages[24];
+
+	if (missing <= 0)
+		return;
+	snprintf(pages, sizeof(pages), "%ld",
+		 read_key("/proc/meminfo", "HugePages_Total:") + missing);
+	write_file("/proc/sys/vm/nr_hugepages", pages);
+}
+
+int huge_file(size_t size, bool hugetlb)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC |
+			      (hugetlb ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
+
+	if (hugetlb)
+		hugetlb_provide(size);
+	else
+		write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+	if (fd >= 0 && ftruncate(fd, size)) {
+		close(fd);
+		fd = -1;
+	}
+
+	return fd;
+}
+
+void *huge_map(int fd, size_t size, int flags, size_t shift)
+{
+	char *mem = mmap(NULL, size + 2 * HUGE_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	mem = (char *)(((uintptr_t)mem + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1)) + shift;
+	if (mmap(mem, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
+		return NULL;
+	madvise(mem, size, MADV_HUGEPAGE);
+
+	return mem;
+}
+
+bool is_huge(const char *mem, size_t size)
+{
+	const size_t page = getpagesize(), at[] = { 0, size - HUGE_SIZE };
+	uint64_t pa, end;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		pa = phys_addr(mem + at[i]);
+		end = phys_addr(mem + at[i] + HUGE_SIZE - page);
+		if (!pa || pa % HUGE_SIZE || end != pa + HUGE_SIZE - page)
+			return false;
+	}
+
+	return true;
 }

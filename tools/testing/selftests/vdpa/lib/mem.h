@@ -3,6 +3,7 @@
 #ifndef SELFTEST_VDPA_MEM_H
 #define SELFTEST_VDPA_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,5 +38,16 @@ void *alias_alloc(size_t size);
 /* Zeroed memory, aligned, and in huge pages if there are any; NULL if not enough */
 #define HUGE_SIZE	(2UL << 20)
 void *huge_alloc(size_t size);
+
+/* Have so much memory of hugetlb that nobody else was promised, if there is enough */
+void hugetlb_provide(size_t size);
+/*
+ * A file in memory, of hugetlb or of huge pages if there are any, or -1; and a mapping
+ * of it, @shift bytes behind an aligned address, or NULL
+ */
+int huge_file(size_t size, bool hugetlb);
+void *huge_map(int fd, size_t size, int flags, size_t shift);
+/* Is it in huge pages, by a look at the first and at the last? */
+bool is_huge(const char *mem, size_t size);
 
 #endif

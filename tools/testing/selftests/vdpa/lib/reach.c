@@ -31,44 +31,61 @@ static uint8_t pattern(size_t i)
 }
 
 /* In an order of its own, so that its pages do not follow each other */
-static void reach_fill(struct reach *r)
+void reach_fill(uint8_t *mem, size_t size)
 {
-	size_t page = getpagesize(), n = r->size / page, i, at;
+	size_t page = getpagesize(), n = size / page, i, at;
 
 	for (i = 0; i < n; i++)
-		r->mem[(i * 7 + 3) % n * page] = 1;
-	for (at = 0; at < r->size; at++)
-		r->mem[at] = pattern(at);
-	memcpy(r->expected, r->mem, r->size);
+		mem[(i * 7 + 3) % n * page] = 1;
+	for (at = 0; at < size; at++)
+		mem[at] = pattern(at);
 }
 
-int reach_init(struct reach *r, struct vdpa_client *c, size_t size)
+int reach_init_at(struct reach *r, struct vdpa_client *c, uint8_t *mem, size_t size)
 {
 	memset(r, 0, sizeof(*r));
 	r->c = c;
+	r->mem = mem;
 	r->size = size;
+	r->fd = -1;
 	r->expected = malloc(size);
-	r->fd = memfd_create("reach", MFD_CLOEXEC);
-	if (!r->expected || r->fd < 0 || ftruncate(r->fd, size))
+	if (!r->expected)
 		return -ENOMEM;
-	r->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-	if (r->mem == MAP_FAILED) {
-		r->mem = NULL;
-		return -ENOMEM;
-	}
-	reach_fill(r);
+	memcpy(r->expected, mem, size);
 
 	return 0;
 }
 
+int reach_init(struct reach *r, struct vdpa_client *c, size_t size)
+{
+	int fd = memfd_create("reach", MFD_CLOEXEC);
+	uint8_t *mem;
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	if (fd < 0)
+		return -ENOMEM;
+	mem = ftruncate(fd, size) ? MAP_FAILED :
+	      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED) {
+		close(fd);
+		return -ENOMEM;
+	}
+	reach_fill(mem, size);
+	err = reach_init_at(r, c, mem, size);
+	r->fd = fd;
+
+	return err;
+}
+
 void reach_exit(struct reach *r)
 {
-	if (r->mem)
-		munmap(r->mem, r->size);
 	if (r->alias)
 		munmap(r->alias, r->alias_size);
-	if (r->fd > 0)
+	if (r->fd > 0) {
+		munmap(r->mem, r->size);
 		close(r->fd);
+	}
 	free(r->expected);
 }
 

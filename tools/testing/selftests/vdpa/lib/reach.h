@@ -31,7 +31,7 @@ struct reach {
 	uint8_t *expected;	/* ... what is in there ... */
 	uint8_t *alias;		/* ... and the block over and over */
 	size_t alias_size;
-	int fd;
+	int fd;			/* of the block, if it is ours; else -1 */
 	struct reach_range range[REACH_RANGES];
 	unsigned int n;
 	char why[160];
@@ -40,6 +40,9 @@ struct reach {
 /* For a client that has acknowledged what it wants to and not started */
 int reach_init(struct reach *r, struct vdpa_client *c, size_t size);
 void reach_exit(struct reach *r);
+/* The same, with a block that the caller has, and with what is in there */
+int reach_init_at(struct reach *r, struct vdpa_client *c, uint8_t *mem, size_t size);
+void reach_fill(uint8_t *mem, size_t size);
 /* Have the block appear once after the other in @size bytes from r->alias on */
 int reach_alias(struct reach *r, size_t size);
 
