@@ -1238,6 +1238,24 @@ TEST_F(folios, end_with_the_file)
 	}
 }
 
+/* As a huge page, it goes on there, but what is behind it is not of the file */
+TEST_F(folios, go_on_beyond_the_end_of_the_file)
+{
+	char *end = self->mem + FOLIO;
+
+	if (variant->hugetlb)
+		SKIP(return, "not for this memory: the file ends with a folio");
+	ASSERT_EQ(0, map_at(IOVA, self->mem, FOLIO));
+	ASSERT_EQ(0, ftruncate(self->fd, FOLIO - 5 * PAGE));
+	self->mem[0] = 1;
+	if (!phys_addr(end - PAGE))
+		SKIP(return, "this kernel maps no more than the file has");
+	EXPECT_EQ(0, map_at(2 * IOVA, self->mem, FOLIO));
+	EXPECT_PINS(2 * FOLIO_PAGES);
+	EXPECT_EQ(-EFAULT, map_at(3 * IOVA, end - 3 * PAGE, FOLIO));
+	EXPECT_PINS(2 * FOLIO_PAGES);
+}
+
 /* After a hole was made, the file has another folio there */
 TEST_F(folios, are_those_that_the_file_has)
 {
