@@ -1355,7 +1355,8 @@ static int server_init(struct server *s, char *mem, bool hugetlb)
 	};
 
 	s->page = hugetlb ? FOLIO : PAGE;
-	s->uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	/* It can be polled only if it does not block */
+	s->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (s->uffd < 0)
 		return -errno;
 
