@@ -194,18 +194,27 @@ void *huge_alloc(size_t size)
 	return memset(mem, 0, size);
 }
 
+static long read_pool(const char *file)
+{
+	char path[128], value[32] = "0";
+
+	snprintf(path, sizeof(path), HUGE_POOL "%s", file);
+	read_file(path, value, sizeof(value));
+
+	return strtol(value, NULL, 10);
+}
+
 void hugetlb_provide(size_t size)
 {
 	/* Some that are free are promised to others */
-	long missing = size / HUGE_SIZE - read_key("/proc/meminfo", "HugePages_Free:") +
-		       read_key("/proc/meminfo", "HugePages_Rsvd:");
+	long missing = size / HUGE_SIZE - read_pool("free_hugepages") +
+		       read_pool("resv_hugepages");
 	char pages[24];
 
 	if (missing <= 0)
 		return;
-	snprintf(pages, sizeof(pages), "%ld",
-		 read_key("/proc/meminfo", "HugePages_Total:") + missing);
-	write_file("/proc/sys/vm/nr_hugepages", pages);
+	snprintf(pages, sizeof(pages), "%ld", read_pool("nr_hugepages") + missing);
+	write_file(HUGE_POOL "nr_hugepages", pages);
 }
 
 int huge_file(size_t size, bool hugetlb)

@@ -39,6 +39,8 @@ void *alias_alloc(size_t size);
 #define HUGE_SIZE	(2UL << 20)
 void *huge_alloc(size_t size);
 
+/* The kernel's hugetlb of this size, which is put back at the end */
+#define HUGE_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 /* Have so much memory of hugetlb that nobody else was promised, if there is enough */
 void hugetlb_provide(size_t size);
 /*

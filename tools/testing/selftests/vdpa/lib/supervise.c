@@ -13,6 +13,7 @@
 
 #include "dev.h"
 #include "fault.h"
+#include "mem.h"
 #include "mlx5_model.h"
 #include "parent.h"
 #include "supervise.h"
@@ -33,7 +34,7 @@ static struct setting {
 	{ FAULT("fail_page_alloc/ignore-gfp-wait"), "" },
 	{ FAULT("fail_page_alloc/min-order"), "" },
 	{ FAULT("fail_page_alloc/verbose"), "" },
-	{ "/proc/sys/vm/nr_hugepages", "" },
+	{ HUGE_POOL "nr_hugepages", "" },
 	{ "/sys/kernel/mm/transparent_hugepage/shmem_enabled", "" },
 };
 
