@@ -234,6 +234,24 @@ int huge_file(size_t size, bool hugetlb)
 	return fd;
 }
 
+/*
+ * In pieces, which are one VMA for all memory but hugetlb. 6.1 complains with lockdep
+ * when a VMA of hugetlb is split, which tests would do otherwise.
+ */
+static bool map_pieces(char *mem, size_t size, int flags, int fd)
+{
+	size_t at, piece;
+
+	for (at = 0; at < size; at += piece) {
+		piece = size - at < HUGE_SIZE ? size - at : HUGE_SIZE;
+		if (mmap(mem + at, piece, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+			 at) == MAP_FAILED)
+			return false;
+	}
+
+	return true;
+}
+
 void *huge_map(int fd, size_t size, int flags, size_t shift)
 {
 	char *mem = mmap(NULL, size + 2 * HUGE_SIZE, PROT_NONE,
@@ -242,7 +260,7 @@ void *huge_map(int fd, size_t size, int flags, size_t shift)
 	if (mem == MAP_FAILED)
 		return NULL;
 	mem = (char *)(((uintptr_t)mem + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1)) + shift;
-	if (mmap(mem, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
+	if (!map_pieces(mem, size, flags, fd))
 		return NULL;
 	madvise(mem, size, MADV_HUGEPAGE);
 
