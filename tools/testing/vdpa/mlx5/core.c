@@ -1087,6 +1087,8 @@ static int mock_init(struct mock *m, struct pci_dev *pdev)
 	if (IS_ERR(m->worker))
 		return PTR_ERR(m->worker);
 	set_user_nice(m->worker->task, MOCK_ASYNC_NICE);
+	/* Not all kernels do; the kernel takes one that waits to be started for hung */
+	wake_up_process(m->worker->task);
 	m->thread = kthread_run(vq_thread, m, "mlx5_mock");
 
 	return PTR_ERR_OR_ZERO(m->thread);
