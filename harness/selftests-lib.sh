@@ -41,3 +41,12 @@ never_ran()
 				print test ": was skipped for each variant"
 	     }' "$1" | sort
 }
+
+# is_about_races PROGRAM: what it finds depends on CPUs that run at the same time
+is_about_races()
+{
+	case $1 in
+	races | leave | vduse_deaths) ;;
+	*) return 1 ;;
+	esac
+}

@@ -15,6 +15,7 @@ usage()
 	  --test PATTERN        only the tests with a name that matches *PATTERN*
 	  --without PATTERN     all tests but those
 	  --quick               fewer rounds in the tests that take many
+	  --at-once             see harness/vm.sh; what looks for races has it by itself
 	The results are in build/<base>/log/selftests/<side>-<flavour>/.
 	EOF
 }
@@ -27,6 +28,7 @@ while [ $# != 0 ]; do
 	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
 	--without) pattern=$2 options+=(-t "!($2)"); shift ;;
 	--quick) options+=(-q) ;;
+	--at-once) machine+=(--at-once) ;;
 	--help) usage; exit ;;
 	-*) usage >&2; exit 2 ;;
 	*) break ;;
@@ -46,7 +48,7 @@ done
 if [ $side = unpatched ]; then
 	# Of some modules of the base it cannot be said what they do: that depends on
 	# where memory is, and on who is first
-	machine=(--unpatched --append sysctl.kernel.hung_task_panic=0
+	machine+=(--unpatched --append sysctl.kernel.hung_task_panic=0
 		--append "module_blacklist=$(base_key unpatched_without)")
 fi
 results=$log/selftests/$side-$flavour
@@ -54,16 +56,17 @@ mkdir -p "$results"
 
 run()
 {
-	local tap=$results/$1.tap dma=()
+	local tap=$results/$1.tap more=()
 
 	rm -f "$results/$1" "$results/$1".*
 	# It warns of the eighth mapping of a page, and a client may have more
 	case $1 in
 	mlx5*) ;;
-	*) dma=(--append dma_debug=off) ;;
+	*) more=(--append dma_debug=off) ;;
 	esac
+	! is_about_races "$1" || more+=(--at-once)
 	step "running $1 in the $flavour kernel"
-	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 3600 "${machine[@]}" "${dma[@]}" \
+	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 3600 "${machine[@]}" "${more[@]}" \
 		-- "$build/selftests/$1" "${options[@]}" >"$tap" 2>"$tap.err" || true
 	grep -E 'FAILED|^\| ' "$tap.err" >&2 || true
 	test_results "$tap" | sort >"$results/$1"

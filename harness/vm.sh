@@ -14,6 +14,7 @@ usage()
 	  --icount              one CPU, and a clock that counts its instructions
 	  --mem SIZE            memory (2G)
 	  --smp N               CPUs (2)
+	  --at-once             these run at once, whatever ACCEL says; see below
 	  --timeout SECONDS     give up after so long (300; a shell has no limit)
 	  --no-kmemleak         debug: do not look for leaked memory at the end
 	  --append WORDS        more words for the kernel's command line
@@ -25,6 +26,7 @@ usage()
 	The command runs as root in the repository's folder. It can change any file,
 	but what it writes is gone afterwards. Its exit status is that of the run; a
 	panic, a warning of the kernel, a leak (99) or a timeout (124) is a failure.
+	With ACCEL=tcg,thread=single the CPUs take turns, in one thread of the host.
 	EOF
 }
 
@@ -38,6 +40,7 @@ while [ $# != 0 ]; do
 	--icount) accel=tcg,thread=single icount=y smp=1 ;;
 	--mem) mem=$2; shift ;;
 	--smp) smp=$2; shift ;;
+	--at-once) accel=${accel%,thread=single} ;;
 	--timeout) timeout=$2; shift ;;
 	--no-kmemleak) kmemleak='' ;;
 	--append) append=${append:+$append }$2; shift ;;

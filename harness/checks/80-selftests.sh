@@ -31,9 +31,9 @@ for program in $(longest_first); do
 	once "selftests: $program, in the debug kernel" selftest --quick "$program"
 done
 once "selftests: 1,000 resets under traffic" \
-	selftest --flavour fast --test 1000_resets vhost_vdpa
+	selftest --flavour fast --at-once --test 1000_resets vhost_vdpa
 once "selftests: 100 times there and back" \
-	selftest --flavour fast --test 100_times handover
+	selftest --flavour fast --at-once --test 100_times handover
 once "selftests: a page is not pinned without end" \
 	selftest --flavour fast --test not_pinned_without_end map_path
 once "selftests: others get the CPU while 256 MiB are mapped in single pages" \

@@ -7,6 +7,7 @@
 
 . "$(dirname "$0")/check-lib.sh"
 . "$top/harness/mutants-lib.sh"
+. "$top/harness/selftests-lib.sh"
 
 # found MUTANT FLAVOUR
 found()
@@ -21,6 +22,7 @@ found()
 		pci="VDPA_PCI=$disk_address "
 	fi
 	test=$(mutant_key "$1" Test)
+	! is_about_races "$test" || machine+=(--at-once)
 	fails=$(mutant_key "$1" Fails)
 	[ ! "$(mutant_key "$1" Whole)" ] || quick=''
 	build_mutant "$2" "$1" "$source"
@@ -99,9 +101,19 @@ accounted_for()
 if [ -e "$patches/without-mutant" ]; then
 	check "mutants: each fix has one, or a reason to have none" accounted_for
 fi
+# by_source: those of one source follow each other, so that no other one is compiled anew
+by_source()
+{
+	local mutant
+
+	while read -r mutant; do
+		printf '%s %s\n' "$(sed -n '/^File: /{s///p; q}' "$mutant")" "$mutant"
+	done | sort | sed 's/.* //'
+}
+
 while read -r mutant; do
 	flavour=$(mutant_key "$mutant" Flavour)
 	beside_once "$(whole_state "$(digest <"$mutant")")" \
 		"mutants: $(mutant_key "$mutant" What)" found "$mutant" "${flavour:-fast}"
-done < <(all_mutants)
+done < <(all_mutants | by_source)
 wait

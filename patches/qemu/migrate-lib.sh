@@ -82,8 +82,9 @@ run()
 	esac
 	case $1 in *-unpatched) kernel=(--unpatched) ;; esac
 	step "$2: ${1%-*} QEMU, ${1#*-} kernel"
+	# The guest in it has threads that wait for each other
 	# shellcheck disable=SC2086
-	of_kernel vm "${kernel[@]}" --mem "${OUTER_MEM:-1800M}" --timeout "${TIMEOUT:-500}" \
+	of_kernel vm "${kernel[@]}" --at-once --mem "${OUTER_MEM:-1800M}" --timeout "${TIMEOUT:-500}" \
 		${VM_OPTIONS:-} -- /usr/bin/python3 "$patches/migrate-guest.py" "$qemu" \
 		"$guest/bzImage" "$guest/initrd" "${@:3}" >"$file" 2>"$file.err" ||
 		die "$1, $2 (see $file and $file.err)"
