@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Everything that must hold: the scripts of harness/checks (or of patches/<base>/checks,
 # if there are any), or those of them whose name contains one of the arguments.
-# They run at once, with one check more at a time than there are processors; those
+# They run at once, with as many checks at a time as there are processors; those
 # that need kernels begin when these are built.
 
 . "$(dirname "$0")/series-lib.sh"
