@@ -87,7 +87,7 @@ fi
 complete=''
 trap '[ "$complete" ] || rm -rf "$mods" "$mods-unpatched"' EXIT
 step "building the $flavour kernel (the first time takes minutes)"
-logged "build-$flavour" kmake "${flags[@]}" "$(basename "$image")" modules
+with_ccache logged "build-$flavour" kmake "${flags[@]}" "$(basename "$image")" modules
 rm -rf "$mods"
 logged "install-$flavour" kmake INSTALL_MOD_PATH="$mods" modules_install
 

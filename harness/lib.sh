@@ -125,6 +125,14 @@ each()
 	wait
 }
 
+# with_ccache COMMAND...: what was compiled from the same text in another clone is not
+# compiled again. It writes other names of files into what depends on them, so it is not for
+# modules whose headers are looked at.
+with_ccache()
+{
+	PATH=/usr/lib/ccache:$PATH CCACHE_BASEDIR=$top "$@"
+}
+
 # held FOLDER: does this run have the lock of it, or what has started this run?
 held()
 {

@@ -103,10 +103,11 @@ build_base()
 	mv "$source/W1" "$base_log"
 }
 
-# build_at COMMIT: the objects that differ from those in the folder are compiled
+# build_at COMMIT: compile_part()'s, which knows the folder. The objects that differ from
+# those there are compiled
 build_at()
 {
-	local source=$build/check-compile-$place output=$log/check/W1-$1
+	local source=$build/check-compile-$part output=$log/check/W1-$1
 
 	if [ ! -e "$source/.at" ]; then
 		copy_modules "$build/check-compile" "$source"
@@ -161,8 +162,23 @@ if [ ! -e "$base_log" ]; then
 	rm -rf "$build"/check-compile*
 	check "compile: base, W=1 and sparse" build_base
 fi
-for commit in "${commits[@]}"; do
-	beside_once "$(key "$commit")" \
-		"compile: $(gt log -1 --format=%s "$commit"), W=1 and sparse" build_at "$commit"
+# compile_part PART COMMIT...: one after the other, as each compiles what differs from the last
+compile_part()
+{
+	local part=$1 commit
+
+	shift
+	checks=$((part * ${#commits[@]} + 1))
+	for commit; do
+		check_once "$(key "$commit")" \
+			"compile: $(gt log -1 --format=%s "$commit"), W=1 and sparse" build_at "$commit"
+	done
+}
+
+# shellcheck disable=SC2064,SC2046
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+share=$(((${#commits[@]} + jobs - 1) / jobs))
+for ((part = 0; part < jobs; part++)); do
+	compile_part $part "${commits[@]:part * share:share}" &
 done
 wait

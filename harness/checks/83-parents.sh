@@ -100,20 +100,30 @@ single_pages()
 	"$top/harness/vm.sh" --timeout 300 --mem 4G --mlx5 -- "${commands}echo all"
 }
 
-# Whatever the parent may fail at fails, at some of the places if there are many.
-# The simulator needs fault injection for that.
+# swept FLAVOUR PARENT...: whatever the parent may fail at fails, at some of the places if
+# there are many. The simulator needs the debug kernel's fault injection for that.
 swept()
 {
-	local tap=$log/check/sweep-$1.tap flavour=fast result=''
+	local tap=$log/check/sweep-$1.tap flavour=$1 parent result words
 
-	[[ $1 != net_* ]] || flavour=debug
-	# The simulator of some bases has no faults
-	! list "$patches/expected-nowhere" | grep -qFx "sweep sweep.$1.parent" || result=' # SKIP .*'
-	"$top/harness/vm.sh" --flavour $flavour --mlx5 --timeout 900 --append dma_debug=off -- \
-		"$build/selftests/sweep" -q -t "sweep.$1.parent" | tee "$tap"
-	grep -q "^ok .*sweep.$1.parent$result$" "$tap"
+	shift
+	words=$*
+	"$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout 3000 --append dma_debug=off -- \
+		"$build/selftests/sweep -q -t 'sweep.@(${words// /|}).parent'" | tee "$tap"
+	for parent; do
+		result=''
+		# The simulator of some bases has no faults
+		! list "$patches/expected-nowhere" | grep -qFx "sweep sweep.$parent.parent" ||
+			result=' # SKIP .*'
+		grep -q "^ok .*sweep.$parent.parent$result$" "$tap"
+	done
 }
 
+# The longest first
+once "parents: a failure leaves vdpa_sim in order (sweep)" \
+	swept debug net_set_map{,_asid1,_compat} net_dma_map
+once "parents: a failure leaves mlx5_vdpa and VDUSE in order (sweep)" \
+	swept fast mlx5{,_compat} vduse
 once "parents: mappings persist on a platform IOMMU (vp_vdpa, blk and net)" platform_iommu
 once "parents: vp_vdpa signals the eventfds that are set, and no others" callbacks
 once "parents: vp_vdpa without an IOMMU is not for clients" no_iommu
@@ -124,9 +134,6 @@ once "parents: 4 GiB in single pages on vdpa_sim and mlx5_vdpa" single_pages
 "$top/harness/build-selftests.sh" >/dev/null
 once "parents: others get the CPU within a millisecond, with 65,536 ranges" \
 	env SIDES=ours MIB=256 FIGURES="$log/check/latency" "$top/harness/latency.sh"
-for parent in net_set_map{,_asid1,_compat} net_dma_map mlx5{,_compat} vduse; do
-	once "parents: a failure leaves the device in order (sweep, $parent)" swept "$parent"
-done
 parents=$("$top/harness/matrix.sh" --parents)
 while read -r parent; do
 	once "parents: whoever follows whom on $parent finds a device that works" \

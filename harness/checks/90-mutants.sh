@@ -7,7 +7,6 @@
 
 . "$(dirname "$0")/check-lib.sh"
 . "$top/harness/mutants-lib.sh"
-. "$top/harness/selftests-lib.sh"
 
 # found MUTANT FLAVOUR
 found()
@@ -22,7 +21,6 @@ found()
 		pci="VDPA_PCI=$disk_address "
 	fi
 	test=$(mutant_key "$1" Test)
-	! is_about_races "$test" || machine+=(--at-once)
 	fails=$(mutant_key "$1" Fails)
 	[ ! "$(mutant_key "$1" Whole)" ] || quick=''
 	build_mutant "$2" "$1" "$source"
@@ -49,7 +47,8 @@ is_found()
 # run_mutant MUTANT FLAVOUR: found()'s, too
 run_mutant()
 {
-	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" --timeout 600 \
+	"$top/harness/vm.sh" --flavour "$2" --at-once --modules "$source-mods" "${machine[@]}" \
+		--timeout 600 \
 		--append sysctl.kernel.hung_task_timeout_secs=20 \
 		--append sysctl.kernel.panic_on_rcu_stall=1 -- \
 		"$pci$(mutant_command "$test $quick" "$fails")" >"$tap" 2>&1

@@ -99,11 +99,27 @@ tell()
 # check WHAT COMMAND...: before what comes next in the script
 check()
 {
+	check_once '' "$@"
+}
+
+# check_once KEY WHAT COMMAND...: unless it has passed, as beside_once() says
+check_once()
+{
 	announce
+	! passed_before "$1" "$2" || return 0
 	(
 		take_place
-		judge $checks '' "$@"
+		judge $checks "$@"
 	)
+}
+
+# passed_before KEY WHAT: say so, and count what it counted
+passed_before()
+{
+	[ "$1" ] && [ -e "$passed/$1" ] || return 1
+	touch "$passed/$1"
+	cat "$passed/$1" >>"$TALLY"
+	tell pass "$2 (as before)"
 }
 
 # beside WHAT COMMAND...: in one of the places, while what comes next goes on. At
@@ -118,12 +134,7 @@ beside()
 beside_once()
 {
 	announce
-	if [ "$1" ] && [ -e "$passed/$1" ]; then
-		touch "$passed/$1"
-		cat "$passed/$1" >>"$TALLY"
-		tell pass "$2 (as before)"
-		return
-	fi
+	! passed_before "$1" "$2" || return 0
 	# shellcheck disable=SC2064,SC2046
 	trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 	# The place is the job's from here on

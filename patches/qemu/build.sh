@@ -54,7 +54,7 @@ configure()
 
 compile()
 {
-	logged build ninja -C "$obj" -j"$jobs" "$@"
+	with_ccache logged build ninja -C "$obj" -j"$jobs" "$@"
 }
 
 build_unpatched()
@@ -75,7 +75,7 @@ fetch_tools
 export PYTHONPATH=$tools/usr/lib/python3/dist-packages
 if [ ! -e "$obj/build.ninja" ]; then
 	step "configuring QEMU"
-	logged configure configure
+	with_ccache logged configure configure
 fi
 if [ ! -e "$build/$binary-unpatched" ]; then
 	step "building QEMU without the series (the first time takes minutes)"
