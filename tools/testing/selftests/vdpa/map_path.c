@@ -43,6 +43,9 @@
 #define FOLIO_PAGES ((long)(FOLIO / PAGE))
 #define FOLIOS	(4 * FOLIO)
 
+/* Of vhost: max_iotlb_entries by default */
+#define VHOST_ENTRIES	2048
+
 /* Ranges that a simulator with a small table holds */
 #define ENTRIES	16
 
@@ -1558,6 +1561,39 @@ TEST(limit_below_one_refuses_updates)
 		EXPECT_EQ(0, run_program(unload));
 	}
 	EXPECT_EQ(0, load_module("vhost_vdpa", none, &why));
+}
+
+/*
+ * vhost-net has the same table, in which the oldest ranges make room. Nobody sees here
+ * which are left: a kernel with DEBUG_LIST sees if it is in order
+ */
+TEST(full_table_of_vhost_net_takes_more)
+{
+	static const char *const modules[] = { "vhost_net", NULL };
+	const uint64_t features = BIT_ULL(VIRTIO_F_VERSION_1) |
+				  BIT_ULL(VIRTIO_F_ACCESS_PLATFORM);
+	const uint64_t backend = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2);
+	struct vdpa_client c = {};
+	char *mem = aligned_alloc(PAGE, PAGE);
+	const char *why;
+	uint64_t i;
+
+	ASSERT_NE(NULL, mem);
+	if (load_modules(modules, &why))
+		SKIP(return, "%s", why);
+	c.fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	if (c.fd < 0)
+		SKIP(return, "no vhost-net, or not root");
+	ASSERT_EQ(0, ioctl(c.fd, VHOST_SET_OWNER));
+	ASSERT_EQ(0, ioctl(c.fd, VHOST_SET_BACKEND_FEATURES, &backend));
+	ASSERT_EQ(0, ioctl(c.fd, VHOST_SET_FEATURES, &features));
+
+	for (i = 0; i < 3 * VHOST_ENTRIES; i++)
+		ASSERT_EQ(0, client_map_at(&c, 0, i * PAGE, mem, PAGE));
+	EXPECT_EQ(0, client_unmap_at(&c, 0, 0, i * PAGE));
+	EXPECT_EQ(0, client_map_at(&c, 0, 0, mem, PAGE));
+	close(c.fd);
+	free(mem);
 }
 
 int main(int argc, char **argv)

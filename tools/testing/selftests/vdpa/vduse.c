@@ -24,6 +24,8 @@
 #define BULK_SIZE	(32UL << 20)
 #define BULK_IOVA	BIT_ULL(32)
 #define OTHER_IOVA	BIT_ULL(33)
+/* Ranges that vhost takes where nothing is pinned: max_iotlb_entries by default */
+#define VHOST_ENTRIES	2048
 /* What virtio-vdpa's buffers are copied to, from address 0 on */
 #define BOUNCE_SIZE	(64ULL << 20)
 /* Where VDUSE has coherent memory, and none of it for so small a device */
@@ -318,6 +320,26 @@ TEST_F(vduse, full_table_keeps_the_rest)
 	EXPECT_REACHED(OTHER_IOVA);
 }
 
+/* In vhost's table, which takes more than VDUSE's */
+TEST_F(vduse, update_without_room_keeps_no_file)
+{
+	void *other = vdpa_dev_alloc(&self->dev, BULK_SIZE);
+	const long half = BULK_SIZE / 2 >> 20;
+	const size_t size = getpagesize();
+	long mib;
+	int i;
+
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, batch_begin());
+	for (i = 0; i < VHOST_ENTRIES; i++)
+		ASSERT_EQ(0, map_at(BULK_IOVA + 2 * i * size, self->bulk, size));
+	EXPECT_EQ(-ENOSPC, map_at(OTHER_IOVA, other, BULK_SIZE));
+
+	mib = shmem_mib();
+	ASSERT_EQ(0, munmap(other, BULK_SIZE));
+	EXPECT_GE(mib - half, shmem_mib());
+}
+
 TEST_F(vduse, full_table_can_be_replaced)
 {
 	const size_t size = getpagesize();
@@ -558,6 +580,23 @@ TEST_F(vduse, next_daemon_serves_the_same_mappings)
 	EXPECT_IO();
 	client_close(&self->c);
 	EXPECT_NOTHING_REACHED();
+}
+
+/* It has one daemon, and stays while it has one, or is on the bus */
+TEST_F(vduse, device_in_use_is_busy)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/dev/vduse/%s", self->dev.name);
+	EXPECT_EQ(-EBUSY, vduse_destroy(self->dev.name));
+	EXPECT_EQ(-1, open(path, O_RDWR | O_CLOEXEC));
+	EXPECT_EQ(EBUSY, errno);
+
+	client_close(&self->c);
+	ASSERT_EQ(0, vdpa_dev_del(&self->dev));
+	self->dev.created = false;
+	EXPECT_EQ(-EBUSY, vduse_destroy(self->dev.name));
+	EXPECT_LE(0, vduse_daemon_reaches(self->daemon, 0, UINT64_MAX));
 }
 
 /* The exit of a client that cannot be killed any more, as it is dead already */

@@ -126,6 +126,18 @@ static int op_reset(void *arg)
 	return client_reset(&self->c);
 }
 
+/* A client that leaves with its guest has to know where the device has stopped */
+static int op_bases(void *arg)
+{
+	struct _test_data_deaths *self = arg;
+	int r = client_get_bases(&self->c);
+
+	if (r)
+		return r;
+
+	return self->c.base[0] == self->c.page->ring[0].used.idx ? 0 : -EBADMSG;
+}
+
 static int op_unmap(void *arg)
 {
 	struct _test_data_deaths *self = arg;
@@ -193,6 +205,14 @@ TEST_F(deaths, at_map_and_start)
 		ASSERT_OP(op_unmap);
 	}
 	ASSERT_OP(op_io);
+}
+
+TEST_F(deaths, at_the_question_where_a_ring_is)
+{
+	ASSERT_OP(op_open);
+	ASSERT_CLIENT_WORKS();
+	FOR_EACH_DEATH(op_bases, true)
+		ASSERT_OP(op_io);
 }
 
 TEST_F(deaths, at_unmap_with_no_successor)
