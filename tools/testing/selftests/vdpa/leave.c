@@ -43,6 +43,9 @@ static bool is_told(int fd, int ms)
 	return poll(&p, 1, ms) == 1 && !eventfd_read(fd, &count);
 }
 
+/* More than a process may have */
+#define NO_FD	1000000
+
 TEST(configuration_changes_for_who_wants_to_know)
 {
 	const struct vdpa_parent parent = MLX5_NET;
@@ -63,11 +66,15 @@ TEST(configuration_changes_for_who_wants_to_know)
 	EXPECT_EQ(0, config_call(&c, second));
 	ASSERT_EQ(0, mlx5_mock_set_link(&c, true));
 	EXPECT_TRUE(is_told(second, IO_TIMEOUT_MS));
-	EXPECT_EQ(0, config_call(&c, VHOST_FILE_UNBIND));
+	/* What is no eventfd does not take its place */
+	EXPECT_EQ(-EBADF, config_call(&c, NO_FD));
+	EXPECT_EQ(-EINVAL, config_call(&c, c.fd));
 	ASSERT_EQ(0, mlx5_mock_set_link(&c, false));
+	EXPECT_TRUE(is_told(second, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, config_call(&c, VHOST_FILE_UNBIND));
+	ASSERT_EQ(0, mlx5_mock_set_link(&c, true));
 	EXPECT_FALSE(is_told(first, NO_IO_MS));
 	EXPECT_FALSE(is_told(second, NO_IO_MS));
-	ASSERT_EQ(0, mlx5_mock_set_link(&c, true));
 	client_close(&c);
 	vdpa_dev_put(&dev);
 	close(first);
