@@ -34,30 +34,64 @@ static bool is_harmless(const char *rec)
 	return false;
 }
 
+/* Behind all that is there, if *@fd is not open yet */
+static int open_log(int *fd)
+{
+	if (*fd >= 0)
+		return 0;
+	*fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (*fd < 0)
+		return -errno;
+	lseek(*fd, 0, SEEK_END);
+
+	return 0;
+}
+
+/* The next one that is still there. False: there is none */
+static bool next_record(int fd, char *rec, size_t size)
+{
+	ssize_t len;
+
+	do {
+		len = read(fd, rec, size - 1);
+	} while (len < 0 && errno == EPIPE);
+	if (len <= 0)
+		return false;
+	rec[len] = '\0';
+
+	return true;
+}
+
 int log_errors(char *line, size_t size)
 {
 	static int fd = -1;
 	char rec[8192];
-	int n = 0;
-	ssize_t len;
+	int n = open_log(&fd);
 
-	if (fd < 0) {
-		fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-		if (fd < 0)
-			return -errno;
-		lseek(fd, 0, SEEK_END);
-	}
-
-	while ((len = read(fd, rec, sizeof(rec) - 1)) > 0 || errno == EPIPE) {
-		if (len <= 0)
-			continue;
-		rec[len] = '\0';
+	if (n)
+		return n;
+	while (next_record(fd, rec, sizeof(rec))) {
 		/* "<priority>,...;<text>"; 3 is KERN_ERR */
 		if ((strtol(rec, NULL, 10) & 7) > 3 || is_harmless(rec))
 			continue;
 		if (!n++ && line)
 			snprintf(line, size, "%s", strchr(rec, ';') + 1);
 	}
+
+	return n;
+}
+
+int log_lines(const char *text)
+{
+	static int fd = -1;
+	char rec[8192];
+	int n = open_log(&fd);
+
+	if (n)
+		return n;
+	while (next_record(fd, rec, sizeof(rec)))
+		if (strstr(rec, text))
+			n++;
 
 	return n;
 }

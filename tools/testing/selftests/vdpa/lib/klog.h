@@ -6,5 +6,7 @@
 
 /* Errors in the kernel log since the last call, the first into @line */
 int log_errors(char *line, size_t size);
+/* Lines of any level with @text there, since its last call */
+int log_lines(const char *text);
 
 #endif
