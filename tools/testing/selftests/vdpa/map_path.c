@@ -657,6 +657,22 @@ TEST_F(map, bad_range_is_einval)
 	EXPECT_PINS(0);
 }
 
+/* Whole pages of that size are more than can be counted: none, if nobody looks */
+TEST_F(map, all_addresses_are_too_many)
+{
+	uint64_t pa = phys_addr(self->c.page);
+
+	if (!pa)
+		SKIP(return, "can't tell where memory is: not root");
+	EXPECT_EQ(-EINVAL, map_at(0, self->mem, -1));
+	EXPECT_EQ(-EINVAL, map_at(0, self->mem, -PAGE + 1));
+	EXPECT_PINS(0);
+	/* Where its page is in memory, if all of that is mapped */
+	self->c.iova = pa;
+	START();
+	EXPECT_NO_IO();
+}
+
 TEST_F(map, somebody_else_is_eperm)
 {
 	int status;
