@@ -205,6 +205,21 @@ TEST_F(reach, has_long_ranges)
 	EXPECT_REACH();
 }
 
+/* What is mapped is whole pages: only inside is it known to the byte */
+TEST_F(reach, begins_and_ends_within_pages)
+{
+	const uint64_t iova = IOVA + PAGE / 2;
+
+	if (self->dev.use_va)
+		SKIP(return, "not for this parent: files are mapped by the page");
+	ASSERT_EQ(0, reach_map(&self->r, iova, self->r.mem + 10 * PAGE + PAGE / 2,
+			       PAGE, RW));
+	START();
+	EXPECT_STREQ("", reach_probe(&self->r, iova, 64));
+	EXPECT_STREQ("", reach_probe(&self->r, IOVA + PAGE - 32, 64));
+	EXPECT_STREQ("", reach_probe(&self->r, iova + PAGE - 64, 64));
+}
+
 /* A batch may leave an address with other pages, or other permissions */
 TEST_F(reach, changes_with_the_batch)
 {
