@@ -1569,6 +1569,35 @@ TEST_F(replace, same_pages_with_more_rights)
 	EXPECT_FALSE(can_write(&self->c, FAR_IOVA, NO_IO_MS));
 }
 
+/* Have so many pages of @mem there instead of so many, at once */
+static int resize(struct vdpa_client *c, const char *mem, size_t from, size_t to)
+{
+	const size_t page = getpagesize();
+
+	return client_batch(c, 0, true) ?:
+	       client_unmap_at(c, 0, FAR_IOVA, from * page) ?:
+	       client_map_at(c, 0, FAR_IOVA, mem, to * page) ?:
+	       client_batch(c, 0, false);
+}
+
+/* Pages that follow each other are one map */
+TEST_F(mlx5, map_that_gets_longer_or_shorter_is_another_one)
+{
+	const uint64_t page = getpagesize(), third = FAR_IOVA + 2 * page;
+	char *mem = contiguous();
+
+	if (!mem)
+		SKIP(return, "no contiguous memory, or not root");
+	ASSERT_EQ(0, client_map(&self->c));
+	ASSERT_EQ(0, client_map_at(&self->c, 0, FAR_IOVA, mem, 2 * page));
+	START_RUNNING();
+	EXPECT_EQ(0, resize(&self->c, mem, 2, 3));
+	EXPECT_TRUE(can_write(&self->c, third, IO_TIMEOUT_MS));
+	EXPECT_EQ(0, resize(&self->c, mem, 3, 2));
+	EXPECT_TRUE(can_write(&self->c, third - page, IO_TIMEOUT_MS));
+	EXPECT_FALSE(can_write(&self->c, third, NO_IO_MS));
+}
+
 /* How much a change costs with so many regions there already */
 FIXTURE(hotplug)
 {
