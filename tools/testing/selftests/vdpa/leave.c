@@ -431,6 +431,25 @@ TEST_F(leave, device_that_does_not_stop_is_not_passed_on)
 	EXPECT_PINNED(0);
 }
 
+/* No driver of that name has the device any more, but what takes it back is in there */
+TEST_F(leave, module_stays_with_what_it_left)
+{
+	static const char *const modules[] = { "vhost_vdpa", NULL };
+	const char *why;
+
+	MAP_AND_START();
+	FAIL("fail_reset");
+	client_close(&self->c);
+	EXPECT_VIRTIO_REFUSED();
+	ASSERT_EQ(-EAGAIN, unload_module(modules[0]));
+
+	stop_faults();
+	ASSERT_EQ(0, vdpa_bind(&self->dev, "virtio_vdpa"));
+	EXPECT_EQ(0, unload_module(modules[0]));
+	ASSERT_EQ(0, load_modules(modules, &why));
+	ASSERT_VIRTIO_IO();
+}
+
 TEST_F(leave, device_that_does_not_stop_can_be_opened_when_it_does)
 {
 	MAP_AND_START();

@@ -20,9 +20,14 @@ int vdpa_unload_parent(const struct vdpa_parent *parent)
 	return parent->ops->unload();
 }
 
+int unload_module(const char *module)
+{
+	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
+}
+
 int vdpa_remove_module(const struct vdpa_parent *parent)
 {
-	return syscall(SYS_delete_module, parent->module, O_NONBLOCK) ? -errno : 0;
+	return unload_module(parent->module);
 }
 
 bool modules_are_loaded(const char *const modules[])

@@ -107,10 +107,11 @@ void vp_vdpa_give_back(const char *address);
 int vdpa_load_parent(const struct vdpa_parent *parent, const char **why);
 int vdpa_unload_parent(const struct vdpa_parent *parent);
 /*
- * Remove only the module that has added the devices, and with it those. -EAGAIN: it is
- * in use
+ * Remove only the module that has added the devices, and with it those; or any one.
+ * -EAGAIN: it is in use
  */
 int vdpa_remove_module(const struct vdpa_parent *parent);
+int unload_module(const char *module);
 
 /* For those who implement a parent. Load what of @modules is missing ... */
 int load_modules(const char *const modules[], const char **why);
