@@ -578,6 +578,21 @@ TEST_F(leave, mapping_that_got_lost_is_renewed_by_a_reset)
 	EXPECT_IO();
 }
 
+/* The device can have written to them before that */
+TEST_F(leave, pages_of_a_map_that_failed_are_dirty)
+{
+	const uint64_t pa = phys_addr(self->c.page);
+
+	if (!variant->parent.batch)
+		SKIP(return, "not for this parent: it has no .set_map");
+	if (!pa || phys_dirty(pa) < 0)
+		SKIP(return, "can't tell what is dirty: not root");
+	EXPECT_EQ(0, phys_dirty(pa));
+	FAIL("lose_map");
+	EXPECT_EQ(-EIO, client_map(&self->c));
+	EXPECT_EQ(1, phys_dirty(pa));
+}
+
 /* Its mapping went with a reset from before it asked for more */
 TEST_F(leave, late_acknowledgement_brings_the_mapping_back)
 {
