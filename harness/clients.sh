@@ -43,7 +43,7 @@ run_client()
 
 	[ "$2" = ours ] || option=(--unpatched)
 	step "$1, $2"
-	if ! "$top/harness/vm.sh" --flavour "$flavour" --mlx5 --timeout "${TIMEOUT:-900}" \
+	if ! "$top/harness/vm.sh" --flavour "$flavour" --mem 2G --mlx5 --timeout "${TIMEOUT:-900}" \
 		"${option[@]}" -- \
 		"$top/harness/clients-guest.sh" "$build/selftests" \
 		"$inner" "$build/mods/fast/lib/modules" "$1" \

@@ -16,16 +16,17 @@ usage()
 	  --without PATTERN     all tests but those
 	  --quick               fewer rounds in the tests that take many
 	  --at-once             see harness/vm.sh; what looks for races has it by itself
-	The results are in build/<base>/log/selftests/<side>-<flavour>/.
+	The results are in build/<base>/log/selftests/<side>-<flavour>/, with the PATTERN of
+	--test at the end of its name.
 	EOF
 }
 
-flavour=debug side=ours pattern='' options=() machine=()
+flavour=debug side=ours pattern='' only='' options=() machine=()
 while [ $# != 0 ]; do
 	case $1 in
 	--flavour) flavour=$2; shift ;;
 	--unpatched) side=unpatched ;;
-	--test) pattern=$2 options+=(-t "*$2*"); shift ;;
+	--test) pattern=$2 only=$2 options+=(-t "*$2*"); shift ;;
 	--without) pattern=$2 options+=(-t "!($2)"); shift ;;
 	--quick) options+=(-q) ;;
 	--at-once) machine+=(--at-once) ;;
@@ -52,6 +53,8 @@ if [ $side = unpatched ]; then
 		--append "module_blacklist=$(base_key unpatched_without)")
 fi
 results=$log/selftests/$side-$flavour
+# Another run may be about other tests of the same program
+[ ! "$only" ] || results+=-${only//[^a-z0-9_]/_}
 mkdir -p "$results"
 
 run()
@@ -60,9 +63,10 @@ run()
 
 	rm -f "$results/$1" "$results/$1".*
 	# It warns of the eighth mapping of a page, and a client may have more
+	[[ $1 = mlx5* ]] || more=(--append dma_debug=off)
+	# These map much
 	case $1 in
-	mlx5*) ;;
-	*) more=(--append dma_debug=off) ;;
+	map_path | reach | failnth | mlx5*) more+=(--mem 2G) ;;
 	esac
 	! is_about_races "$1" || more+=(--at-once)
 	step "running $1 in the $flavour kernel"

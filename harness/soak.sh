@@ -50,7 +50,7 @@ soak()
 	local file=$work/${1// /-}
 
 	step "$1"
-	"$top/harness/vm.sh" --flavour "$flavour" "${machine[@]}" --mlx5 --append dma_debug=off \
+	"$top/harness/vm.sh" --flavour "$flavour" --mem 2G "${machine[@]}" --mlx5 --append dma_debug=off \
 		--timeout $((seconds + 3600)) -- "$top/harness/soak-guest.sh" \
 		"$build/selftests" "$(variant "$1")" "$rounds" "$seconds" \
 		>"$file" 2>"$file.err" || echo "$1" >>"$work/failed"

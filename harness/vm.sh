@@ -12,7 +12,7 @@ usage()
 	  --unpatched           with the modules of the base instead of ours
 	  --modules DIR         with the modules installed there instead of ours
 	  --icount              one CPU, and a clock that counts its instructions
-	  --mem SIZE            memory (2G)
+	  --mem SIZE            memory (2G; debug: 1G, as looking for leaks reads of all of it)
 	  --smp N               CPUs (2)
 	  --at-once             these run at once, whatever ACCEL says; see below
 	  --timeout SECONDS     give up after so long (300; a shell has no limit)
@@ -30,7 +30,7 @@ usage()
 	EOF
 }
 
-flavour=fast unpatched='' accel=${ACCEL:-tcg} mem=2G smp=2 timeout=300 kmemleak=y
+flavour=fast unpatched='' accel=${ACCEL:-tcg} mem='' smp=2 timeout=300 kmemleak=y
 append='' words=() show='' modules='' models=0 writable=''
 while [ $# != 0 ]; do
 	case $1 in
@@ -40,7 +40,7 @@ while [ $# != 0 ]; do
 	--icount) accel=tcg,thread=single icount=y smp=1 ;;
 	--mem) mem=$2; shift ;;
 	--smp) smp=$2; shift ;;
-	--at-once) accel=${accel%,thread=single} ;;
+	--at-once) accel=${accel/,thread=single/} ;;
 	--timeout) timeout=$2; shift ;;
 	--no-kmemleak) kmemleak='' ;;
 	--append) append=${append:+$append }$2; shift ;;
@@ -65,7 +65,12 @@ while [ $# != 0 ]; do
 	esac
 	shift
 done
-[ "$flavour" = debug ] || kmemleak=''
+if [ "$flavour" = debug ]; then
+	mem=${mem:-1G}
+else
+	kmemleak=''
+fi
+mem=${mem:-2G}
 
 need vm
 image=$(image_of "$flavour")
@@ -118,6 +123,12 @@ common="ro panic=-1 oops=panic panic_on_warn=1 sysctl.kernel.hung_task_panic=1 $
 # for_qemu: put into "machine" the command line for it
 for_qemu()
 {
+	# 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
+	local cpu=max,la57=off
+
+	# With erms the kernel copies and clears by bytes, which TCG does one at a time. What
+	# counts instructions has it, as before
+	[ "${icount:-}" ] || cpu+=,erms=off
 	# no_timer_check: on a busy host the timer ticks too late for that check
 	# shellcheck disable=SC2054 # QEMU wants the commas
 	machine=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
@@ -132,8 +143,7 @@ rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose $common init=$i
 		-chardev "file,id=status,path=$run/status"
 		-device virtserialport,chardev=status,name=status)
 	case $accel in
-	# 7.3 forgets for a moment that it has five levels of page tables, and KASAN with it
-	tcg*) machine+=(-cpu "max,la57=off") ;;
+	tcg*) machine+=(-cpu "$cpu") ;;
 	*) machine+=(-cpu host) ;;
 	esac
 	[ ! "${icount:-}" ] || machine+=(-icount "shift=0,sleep=off")
