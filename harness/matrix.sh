@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# matrix.sh [PARENT]...: who can follow whom, for each parent or these, which
+# matrix.sh [PARENT[,PARENT]...]...: who can follow whom, for each parent or these, which
 # "--parents" lists: the matrix of tools/testing/selftests/vdpa/matrix.c, with
 # our modules and with those of the base beside it, into out/<base>/matrix-<flavour>.txt.
+# What hangs or oopses must not end all of it, so that each argument has a machine of its own.
 #
 # ROUNDS   how often each case is tried (2)
 # FLAVOUR  of the kernel (fast)
@@ -19,53 +20,63 @@ if [ "${1:-}" = --parents ]; then
 	printf '%s\n' "${parents[@]}"
 	exit
 fi
-[ $# = 0 ] || parents=("$@")
+machines=("${parents[@]}")
+if [ $# != 0 ]; then
+	machines=("$@")
+	mapfile -t parents < <(printf '%s\n' "$@" | tr , '\n')
+fi
 lock_build
-name=matrix-$flavour${1:+-${1// /-}}
+name=matrix-$flavour
+[ $# = 0 ] || name+=-$(tr ' ,' - <<<"$*")
 work=$build/$name
 
 "$top/harness/build-selftests.sh" >/dev/null
 rm -rf "$work"
 mkdir -p "$out" "$work"
 
-# machine PARENT: what the virtual machine needs for it
+# machine PARENT...: what the virtual machine needs for them
 machine()
 {
-	case $1 in
-	mlx5*)
-		option+=(--mlx5)
-		;;
-	vp_vdpa*)
+	[[ " $*" != *' mlx5'* ]] || option+=(--mlx5)
+	if [[ " $*" == *' vp_vdpa'* ]]; then
 		# A disk for it, behind an IOMMU of the platform
 		truncate -s 16M "$work/disk"
 		option+=(--iommu --qemu "-drive if=none,id=d0,file=$work/disk,format=raw,snapshot=on"
 			--qemu "-device virtio-blk-pci,drive=d0,iommu_platform=on,disable-legacy=on,addr=9")
-		;;
-	esac
+	fi
 }
 
-# run "SIDE PARENT": what hangs or oopses must not end all of it, so that each
-# parent has a machine of its own
+# run "SIDE PARENT[,PARENT]..."
 run()
 {
-	local side=${1%% *} parent=${1#* } option=() file
+	local side=${1%% *} parent these command='code=0' option=() file=$work/${1//[ ,]/-}
 
-	file=$work/$side-${parent// /-}
-	step "$side: $parent, $rounds rounds"
-	machine "$parent"
+	IFS=, read -ra these <<<"${1#* }"
+	step "$side: ${1#* }, $rounds rounds"
+	machine "${these[@]}"
 	[ "$side" = ours ] ||
 		option+=(--unpatched --append sysctl.kernel.hung_task_panic=0)
-	"$top/harness/vm.sh" --flavour "$flavour" --timeout $((300 + 60 * rounds)) \
-		"${option[@]}" -- \
-		"$build/selftests/matrix -r $rounds -p '$parent' -P $address" \
-		>"$file.out" 2>"$file.err" || [ "$side" = unpatched ] ||
-		echo "$parent" >>"$work/failed"
-	grep -a '^[a-zA-Z].* | ' "$file.out" >"$file" || true
-	if grep -q 'the kernel complained' "$file.err"; then
+	for parent in "${these[@]}"; do
+		command+="; $build/selftests/matrix -r $rounds -p '$parent' -P $address || code=\$?"
+	done
+	"$top/harness/vm.sh" --flavour "$flavour" \
+		--timeout $(((300 + 60 * rounds) * ${#these[@]})) "${option[@]}" \
+		-- "$command; exit \$code" >"$file.out" 2>"$file.err" || [ "$side" = unpatched ] ||
+		echo "${1#* }" >>"$work/failed"
+	for parent in "${these[@]}"; do
+		sort_out "$parent" "$file" "$work/$side-${parent// /-}"
+	done
+}
+
+# sort_out PARENT RUN FILE: what a run says of the parent, and why it does not say more
+sort_out()
+{
+	grep -a "^$1  *| .* | " "$2.out" >"$3" || true
+	if grep -q 'the kernel complained' "$2.err"; then
 		grep -aoE -m 1 'general protection fault|BUG: [^,]*|WARNING: [^ ]*|Kernel panic[^:]*' \
-			"$file.err" >"$file.end" || echo 'kernel complained' >"$file.end"
+			"$2.err" >"$3.end" || echo 'kernel complained' >"$3.end"
 	else
-		echo 'not tried: hangs before' >"$file.end"
+		echo 'not tried: hangs before' >"$3.end"
 	fi
 }
 
@@ -105,9 +116,9 @@ rows()
 : >"$work/table"
 rm -f "$work/failed"
 runs=()
-for parent in "${parents[@]}"; do
+for these in "${machines[@]}"; do
 	for side in "${sides[@]}"; do
-		runs+=("$side $parent")
+		runs+=("$side $these")
 	done
 done
 each run "${runs[@]}"
