@@ -137,7 +137,6 @@ make_modules()
 		config=("${mlx5_config[@]}")
 	fi
 	logged "modules-${1##*/}" kmake M="$1" "${config[@]}" modules
-	own_headers "$1"
 }
 
 # build_modules FLAVOUR TREEISH SOURCE MODS: in the folder SOURCE, the modules of
@@ -163,6 +162,7 @@ build_modules()
 		echo "$made" >"$source/.made"
 	fi
 	make_modules "$source"
+	own_headers "$source"
 	rm -rf "$to"
 	cp -a "$mods" "$to"
 	install_made "$source" "$to" "$release"

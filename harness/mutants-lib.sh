@@ -15,9 +15,10 @@
 #
 # with more of File, Old and New as needed. "Fails" is a test of the program "Test",
 # or "panic PATTERN" for what the kernel says. "Flavour: debug" has it run in the
-# debug kernel, "Disk: y" in a machine with a virtio disk behind an IOMMU, "Disk: bare"
-# without one, "Whole: y" runs all rounds of a test. With "Hangs: y" it is enough that the kernel says that
-# something hangs in that test. Instead of File, Old and New, "Undo: SUBJECT" is the
+# debug kernel, and "Leaks: y" looks for leaked memory at its end, which takes half a minute.
+# "Disk: y" has it run in a machine with a virtio disk behind an IOMMU, "Disk: bare" without
+# one. "Whole: y" runs all rounds of a test. With "Hangs: y" it is enough that the kernel
+# says that something hangs in that test. Instead of File, Old and New, "Undo: SUBJECT" is the
 # series without the patch of this subject, if it can be reverted as it is. With "For:
 # SUBJECT" a mutant says of which patch it takes the effect away; "Undo" implies it.
 
@@ -98,6 +99,7 @@ clean_modules()
 	rm -rf "$2" "$2-mods"
 	cp -a "$first-mods" "$2-mods"
 	copy_modules "$first" "$2"
+	own_headers "$2"
 }
 
 # build_mutant FLAVOUR MUTANT SOURCE: its modules are in SOURCE-mods then
@@ -113,6 +115,6 @@ build_mutant()
 	rm "$3/.mutant-of"
 	write_mutant "$2" "$3" | tee "$3/.mutated"
 	echo "$of" >"$3/.mutant-of"
-	make_modules "$3"
+	with_ccache make_modules "$3"
 	install_made "$3" "$3-mods" "$release"
 }

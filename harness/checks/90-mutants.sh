@@ -7,6 +7,7 @@
 
 . "$(dirname "$0")/check-lib.sh"
 . "$top/harness/mutants-lib.sh"
+. "$top/harness/selftests-lib.sh"
 
 # found MUTANT FLAVOUR
 found()
@@ -20,7 +21,10 @@ found()
 		machine=("${disk_machine[@]}")
 		pci="VDPA_PCI=$disk_address "
 	fi
+	[ "$(mutant_key "$1" Leaks)" ] || machine+=(--no-kmemleak)
 	test=$(mutant_key "$1" Test)
+	# As in the check that is to find it
+	! is_about_races "$test" || machine+=(--at-once)
 	fails=$(mutant_key "$1" Fails)
 	[ ! "$(mutant_key "$1" Whole)" ] || quick=''
 	build_mutant "$2" "$1" "$source"
@@ -47,9 +51,10 @@ is_found()
 # run_mutant MUTANT FLAVOUR: found()'s, too
 run_mutant()
 {
-	"$top/harness/vm.sh" --flavour "$2" --at-once --modules "$source-mods" "${machine[@]}" \
+	"$top/harness/vm.sh" --flavour "$2" --modules "$source-mods" "${machine[@]}" \
 		--timeout 600 \
 		--append sysctl.kernel.hung_task_timeout_secs=20 \
+		--append sysctl.kernel.hung_task_check_interval_secs=2 \
 		--append sysctl.kernel.panic_on_rcu_stall=1 -- \
 		"$pci$(mutant_command "$test $quick" "$fails")" >"$tap" 2>&1
 }
@@ -110,9 +115,11 @@ by_source()
 	done | sort | sed 's/.* //'
 }
 
-while read -r mutant; do
+mapfile -t mutants < <(all_mutants | by_source)
+for mutant in "${mutants[@]}"; do
 	flavour=$(mutant_key "$mutant" Flavour)
 	beside_once "$(whole_state "$(digest <"$mutant")")" \
 		"mutants: $(mutant_key "$mutant" What)" found "$mutant" "${flavour:-fast}"
-done < <(all_mutants | by_source)
+done
+[ ${#mutants[@]} != 0 ]
 wait

@@ -505,7 +505,7 @@ TEST_F(vduse, stuck_daemon_does_not_hang_close)
 }
 
 /* Not even without a timeout; vduse_deaths.c has more of this */
-TEST_F(vduse, close_needs_no_daemon)
+TEST_F_TIMEOUT(vduse, close_needs_no_daemon, 60)
 {
 	int start;
 
