@@ -89,7 +89,7 @@ compiled()
 compile()
 {
 	# shellcheck disable=SC2046
-	kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" $(folders) 2>&1
+	with_ccache kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" $(folders) 2>&1
 }
 
 build_base()
@@ -178,7 +178,12 @@ compile_part()
 # shellcheck disable=SC2064,SC2046
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 share=$(((${#commits[@]} + jobs - 1) / jobs))
+parts=()
 for ((part = 0; part < jobs; part++)); do
 	compile_part $part "${commits[@]:part * share:share}" &
+	parts+=($!)
 done
-wait
+# One that ends early has not announced the rest of its checks
+for part in "${parts[@]}"; do
+	wait "$part"
+done
