@@ -45,6 +45,8 @@
 #define IOVA		0x100000ULL
 #define FAR_IOVA	BIT_ULL(32)
 #define DRAIN_MS	5000
+/* The commands for 32 queues take seconds in a slow kernel on a busy host */
+#define CTRL_MS		20000
 #define MAX_FAULTS	1000
 #define ROUNDS		10
 #define TIMEOUT		240		/* seconds, for a slow kernel */
@@ -389,7 +391,7 @@ static int send_ctrl(struct stream *s, uint8_t class, uint8_t cmd, uint16_t val)
 static int ctrl_data(struct stream *s, uint8_t class, uint8_t cmd, const void *data,
 		     size_t len)
 {
-	uint64_t end = now_ms() + DRAIN_MS;
+	uint64_t end = now_ms() + CTRL_MS;
 	int r;
 
 	r = send_ctrl_data(s, class, cmd, data, len);
