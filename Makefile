@@ -13,7 +13,8 @@ export BASE KERNEL_BASE BASE_TREE ACCEL INSTALL STARTED N SEED MINUTES REPLAY
 help:
 	@echo 'make demo       mappings that survive a reset, beside the unpatched behaviour'
 	@echo 'make test       everything that must hold; ends with "N passed, N failed"'
-	@echo '                (ONLY="mutants boot": the checks with one of these words in their name)'
+	@echo '                (ONLY="mutants boot": the checks with one of these words in their name;'
+	@echo '                UNTIL=75: the minute after which no planted bug is tried)'
 	@echo 'make selftests  the selftests (T=vduse: one program; TEST=part: the tests with this in their name; FLAVOUR=debug)'
 	@echo 'make expected   take what the selftests did last as what is expected of them'
 	@echo 'make mutation   the share of random bugs that the selftests find (N=20 SEED=1 FRESH=y)'

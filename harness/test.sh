@@ -3,7 +3,8 @@
 # Everything that must hold: the scripts of harness/checks (or of patches/<base>/checks,
 # if there are any), or those of them whose name contains one of the arguments.
 # They run at once, with as many checks at a time as there are processors; those
-# that need kernels begin when these are built.
+# that need kernels begin when these are built, and those that are last when the others
+# have ended.
 
 . "$(dirname "$0")/series-lib.sh"
 
@@ -38,6 +39,11 @@ wanted()
 needs_kernels()
 {
 	grep -q '^# Needs: kernels' "$1"
+}
+
+is_last()
+{
+	grep -q '^# Needs: .*last' "$1"
 }
 
 # failed WHAT: what no check says of itself
@@ -84,7 +90,11 @@ for script in "${scripts[@]}"; do
 done
 [ ! "$needs" ] || wait "${building[@]}"
 for script in "${scripts[@]}"; do
-	! needs_kernels "$script" || run "$script" &
+	needs_kernels "$script" && ! is_last "$script" && run "$script" &
+done
+wait
+for script in "${scripts[@]}"; do
+	! is_last "$script" || run "$script" &
 done
 wait
 
