@@ -121,7 +121,7 @@ by_source()
 }
 
 mapfile -t mutants < <(all_mutants | by_source)
-first=$(($(date +%s) / 86400 * 50 % ${#mutants[@]}))
+first=$(($(date +%-j) * 50 % ${#mutants[@]}))
 left=0
 for mutant in "${mutants[@]:first}" "${mutants[@]::first}"; do
 	if [ $(($(date +%s) - STARTED)) -gt $((UNTIL * 60)) ]; then
