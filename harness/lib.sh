@@ -127,7 +127,7 @@ each()
 
 # with_ccache COMMAND...: what was compiled from the same text in another clone is not
 # compiled again. It writes other names of files into what depends on them, so it is not for
-# modules whose headers are looked at.
+# modules whose headers are looked at, nor for a folder that copy_modules() copies.
 with_ccache()
 {
 	PATH=/usr/lib/ccache:$PATH CCACHE_BASEDIR=$top "$@"

@@ -89,7 +89,7 @@ compiled()
 compile()
 {
 	# shellcheck disable=SC2046
-	with_ccache kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" $(folders) 2>&1
+	kmake -k W=1 C=1 M="$source" "${mlx5_config[@]}" "${more_config[@]}" $(folders) 2>&1
 }
 
 build_base()
@@ -115,7 +115,7 @@ build_at()
 	sources_at "$1"
 	# If it does not compile, the next time begins with nothing
 	rm "$source/.at"
-	compile | tee "$output"
+	with_ccache compile | tee "$output"
 	nothing_new "$base_log" "$output"
 	compiled "$1"
 	echo "$1" >"$source/.at"

@@ -136,4 +136,3 @@ done
 wait
 [ $left = 0 ] ||
 	echo "# $left of ${#mutants[@]} mutants were not tried: $UNTIL minutes were over"
-
